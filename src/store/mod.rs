@@ -1,0 +1,93 @@
+//! The bucket: five operations, outcomes as types, nothing else.
+//!
+//! Owns: backends by URL, the laws they must keep, decorators (retry, count, instrument, fault).
+//! Must not know: namespaces, slots, manifests. Read the `Bucket` trait first.
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::types::Timestamp;
+
+pub mod error;
+
+pub use error::StoreError;
+
+/// What a put-if-absent did. A failure that certainly changed nothing is an `Err` instead.
+#[derive(Debug)]
+pub enum CreateOutcome {
+    /// The object is ours and durable.
+    Created {
+        /// The store's own clock when it answered, where it tells one.
+        store_date: Option<Timestamp>,
+    },
+    /// An object of that name exists. It may be our own earlier attempt, and some stores answer this
+    /// although nothing was written: only reading it back decides.
+    Exists,
+    /// No answer, or one that decides nothing: the object may appear now, later or never.
+    Unknown(StoreError),
+}
+
+/// An object's bytes, or a part of them.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The bytes asked for; shorter only where the object ends.
+    pub bytes: Bytes,
+    /// The store's own clock when it answered, where it tells one.
+    pub store_date: Option<Timestamp>,
+}
+
+/// One row of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The whole key.
+    pub key: String,
+    /// Object size, bytes.
+    pub size_bytes: u64,
+    /// Last modification by the store's clock.
+    pub last_modified: Timestamp,
+}
+
+/// How a store is reached; decides freshness and grace rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreKind {
+    /// `memory://`: dies with the process.
+    Memory,
+    /// `file://`: a local directory.
+    Local,
+    /// `s3://`, `gs://`, `az://`: over HTTP, with a clock of its own.
+    Http,
+}
+
+/// The store as the rest of Elacsym sees it. Keys are relative to the bucket URL's prefix.
+///
+/// Every method is cancel safe in the sense that dropping it leaves each object whole; a dropped
+/// `create` or `delete` may or may not have happened.
+#[async_trait]
+pub trait Bucket: Send + Sync + fmt::Debug {
+    /// Puts an object that must not exist yet, in exactly one attempt: no layer repeats it.
+    async fn create(&self, key: &str, bytes: Bytes) -> Result<CreateOutcome, StoreError>;
+    /// Puts an object whatever was there. For advisory objects only.
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError>;
+    /// Reads a whole object; `None` where there is none.
+    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError>;
+    /// Reads bytes `range` of an object, cut where it ends, empty where it starts at or past the end;
+    /// `None` where there is none.
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError>;
+    /// Lists all keys that start with `prefix` (a plain string prefix) and sort after `start_after`,
+    /// sorted by bytes; the first `limit` of them, or all.
+    async fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Vec<Listed>, StoreError>;
+    /// Deletes an object; one that is missing is done.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+    /// How the store is reached.
+    fn kind(&self) -> StoreKind;
+    /// The URL, without secrets, for messages.
+    fn url(&self) -> &str;
+}

@@ -1,0 +1,16 @@
+//! The words every floor speaks: names, ids, sequences, values, schemas, limits, time.
+//!
+//! Must not know: IO, async, HTTP, bytes on disk. Read `schema.rs` first.
+
+pub mod clock;
+pub mod id;
+pub mod limits;
+pub mod schema;
+pub mod sequence;
+pub mod value;
+
+pub use clock::{Clock, Entropy, Timestamp};
+pub use id::{DocId, IdKind, NamespaceId, NamespaceName};
+pub use schema::{AttrId, AttributeSchema, DistanceMetric, NamespaceSchema};
+pub use sequence::{Nonce, SlotName, WalSeq};
+pub use value::{AttributeType, ScalarType, Value};

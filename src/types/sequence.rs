@@ -1,0 +1,57 @@
+//! Positions in a namespace's log: newtypes with no arithmetic between kinds.
+
+use std::fmt;
+
+/// The dense number of an entry in a namespace's WAL; the first slot is 1, 0 is the state before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct WalSeq(pub u64);
+
+impl WalSeq {
+    /// The sequence that follows.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for WalSeq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a slot lies: block and index within the block. A function of the state before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotName {
+    /// Block number, from 0.
+    pub block: u64,
+    /// Index in the block, from 0.
+    pub idx: u32,
+}
+
+impl SlotName {
+    /// The head of the block: the slot whose nonce anchors everything after it.
+    #[must_use]
+    pub fn head(self) -> Self {
+        Self {
+            block: self.block,
+            idx: 0,
+        }
+    }
+}
+
+impl fmt::Display for SlotName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.block, self.idx)
+    }
+}
+
+/// 128 random bits, fresh in every create request: tells whose bytes a slot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Nonce(pub u128);
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
