@@ -58,8 +58,12 @@ impl StoreError {
 impl From<StoreError> for Error {
     /// A store that fails is `Unavailable`; whoever wrote with it must have resolved the outcome before.
     fn from(error: StoreError) -> Self {
-        Self::new(ErrorKind::Unavailable, "store_unavailable", error.to_string())
-            .with_retry_after_ms(1_000)
-            .with_source(error)
+        Self::new(
+            ErrorKind::Unavailable,
+            "store_unavailable",
+            error.to_string(),
+        )
+        .with_retry_after_ms(1_000)
+        .with_source(error)
     }
 }

@@ -3,6 +3,8 @@
 //! Must not know: IO, async, HTTP, bytes on disk. Read `schema.rs` first.
 
 pub mod clock;
+pub mod document;
+pub mod filter;
 pub mod id;
 pub mod limits;
 pub mod schema;

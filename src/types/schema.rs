@@ -90,12 +90,7 @@ impl NamespaceSchema {
     }
 
     /// Adds an attribute under a new number. Errors: `InvalidRequest` for a bad name or over a limit.
-    pub fn add(
-        &mut self,
-        name: &str,
-        kind: AttributeType,
-        filterable: bool,
-    ) -> Result<AttrId> {
+    pub fn add(&mut self, name: &str, kind: AttributeType, filterable: bool) -> Result<AttrId> {
         validate_attribute_name(name)?;
         if self.attributes.len() >= limits::ATTRIBUTES_MAX {
             return Err(Error::invalid(format!(

@@ -1,0 +1,58 @@
+//! What the engine tells about a namespace and about itself: plain values for the edges.
+
+use std::sync::Arc;
+
+use crate::types::{NamespaceName, NamespaceSchema, Timestamp, WalSeq};
+
+/// A namespace's metadata at one state.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Its schema.
+    pub schema: Arc<NamespaceSchema>,
+    /// Live documents.
+    pub rows: u64,
+    /// Logical bytes of the live documents.
+    pub bytes: u64,
+    /// Documents not yet in an indexed segment.
+    pub unindexed_rows: u64,
+    /// Their logical bytes.
+    pub unindexed_bytes: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the newest entry was written, by its writer's clock.
+    pub last_write_at: Timestamp,
+    /// The newest sequence.
+    pub seq: WalSeq,
+}
+
+/// One page of namespace names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamespacePage {
+    /// Names in order.
+    pub names: Vec<NamespaceName>,
+    /// The name after which the next page starts; `None` on the last page.
+    pub next_after: Option<NamespaceName>,
+}
+
+/// What `/health` shows.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// Whether the store answered its last request as it should.
+    pub store_ok: bool,
+    /// What it said when it did not.
+    pub store_error: Option<String>,
+    /// The store's URL, without secrets.
+    pub store_url: String,
+    /// Open namespaces.
+    pub namespaces_open: u64,
+    /// Rows and bytes in tails.
+    pub tail_rows: u64,
+    /// Bytes in tails.
+    pub tail_bytes: u64,
+    /// Commits whose anchor did not hold.
+    pub anchor_failures: u64,
+    /// Commits whose outcome stayed unknown.
+    pub unknown_outcomes: u64,
+    /// Manifests found with other bytes than their state has.
+    pub divergence_alarms: u64,
+}

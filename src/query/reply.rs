@@ -1,0 +1,50 @@
+//! What a query answers: typed rows and what the answer covered and cost.
+
+use std::sync::Arc;
+
+use crate::types::{DocId, Value, WalSeq};
+
+/// One row of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The document's id.
+    pub id: DocId,
+    /// Distance, absent when ordering by attribute.
+    pub dist: Option<f32>,
+    /// The attributes asked for that the row has, sorted by name; never `Value::Null`.
+    pub attributes: Vec<(Arc<str>, Value)>,
+}
+
+/// What an answer covered and cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Coverage {
+    /// The state the answer is of.
+    pub as_of_seq: WalSeq,
+    /// Live documents in the namespace at that state.
+    pub rows_total: u64,
+    /// Rows not yet in an indexed segment: scanned exactly.
+    pub unindexed_rows: u64,
+    /// Logical bytes of the namespace at that state.
+    pub bytes_total: u64,
+    /// Segments looked into.
+    pub segments_searched: u64,
+    /// Segments skipped by statistics.
+    pub segments_pruned: u64,
+    /// Sequential waves of store requests.
+    pub round_trips: u64,
+    /// Store reads.
+    pub store_gets: u64,
+    /// Bytes read from the store.
+    pub store_bytes: u64,
+    /// Time computing, microseconds.
+    pub execution_us: u64,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reply {
+    /// Winners in order.
+    pub rows: Vec<Row>,
+    /// What it covered and cost.
+    pub coverage: Coverage,
+}

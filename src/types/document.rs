@@ -1,0 +1,119 @@
+//! A write as a client means it, before a schema has been asked: parsed, not yet bound.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{AttributeType, DistanceMetric, IdKind};
+
+/// A value as it arrived: JSON's types, with number lists kept flat because most of them are vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RawValue {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer that fits i64.
+    Int(i64),
+    /// An integer above `i64::MAX`.
+    Uint(u64),
+    /// A number with a fraction or an exponent; finite.
+    Float(f64),
+    /// Text.
+    String(Arc<str>),
+    /// A list of numbers only, each exactly representable as f64; `integers` if none had a fraction.
+    Numbers {
+        /// The numbers.
+        values: Vec<f64>,
+        /// Whether all were written as integers.
+        integers: bool,
+    },
+    /// Any other list.
+    Array(Vec<RawValue>),
+    /// An object; only sparse vectors use it, which this version refuses by name.
+    Object,
+}
+
+impl RawValue {
+    /// What it is, for messages.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Int(_) | Self::Uint(_) => "integer",
+            Self::Float(_) => "float",
+            Self::String(_) => "string",
+            Self::Numbers { .. } | Self::Array(_) => "array",
+            Self::Object => "object",
+        }
+    }
+}
+
+/// One document of an upsert: its id and its attributes in the order they came, `null` ones included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The id as sent: `Int`, `Uint` or `String`.
+    pub id: RawValue,
+    /// Attribute names (shared among rows) and values.
+    pub attributes: Vec<(Arc<str>, RawValue)>,
+}
+
+/// What a request says about one attribute's schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeSpec {
+    /// Its type.
+    pub kind: AttributeType,
+    /// `filterable`, where given.
+    pub filterable: Option<bool>,
+    /// `ann.distance_metric`, where given; `ann: true` leaves it `None`.
+    pub metric: Option<DistanceMetric>,
+}
+
+/// The `schema` part of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SchemaSpec {
+    /// The declared kind of id.
+    pub id_kind: Option<IdKind>,
+    /// Attributes by name.
+    pub attributes: BTreeMap<String, AttributeSpec>,
+}
+
+/// One write request: all of it applies, or none.
+#[derive(Debug, Clone, Default)]
+pub struct WriteBatch {
+    /// Documents to insert or replace, whole.
+    pub upserts: Vec<Document>,
+    /// Whether the request named an upsert at all, even an empty one.
+    pub has_upserts: bool,
+    /// Ids to delete.
+    pub deletes: Vec<RawValue>,
+    /// Whether the request named deletes at all.
+    pub has_deletes: bool,
+    /// Schema declarations.
+    pub schema: Option<SchemaSpec>,
+    /// `distance_metric`.
+    pub distance_metric: Option<DistanceMetric>,
+    /// `upsert_condition`: evaluated per id against the current document; a missing document is
+    /// inserted unconditionally.
+    pub upsert_condition: Option<crate::types::filter::Filter>,
+    /// `return_affected_ids`.
+    pub return_affected_ids: bool,
+    /// Estimated bytes of the decoded request, for memory budgets and group limits.
+    pub bytes: usize,
+}
+
+/// What a write did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WriteOutcome {
+    /// The sequence of the commit.
+    pub seq: super::WalSeq,
+    /// Rows inserted or replaced; `None` if the request had no upserts.
+    pub rows_upserted: Option<u64>,
+    /// Ids deleted, present or not; `None` if the request had no deletes.
+    pub rows_deleted: Option<u64>,
+    /// Ids upserted, if asked for.
+    pub upserted_ids: Vec<super::DocId>,
+    /// Ids deleted, if asked for.
+    pub deleted_ids: Vec<super::DocId>,
+    /// Logical bytes written.
+    pub bytes_written: u64,
+}
