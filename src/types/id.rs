@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::limits;
@@ -45,7 +46,8 @@ impl fmt::Display for NamespaceName {
 }
 
 /// One incarnation of a namespace: random, so that a re-created name never meets old objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct NamespaceId(pub Uuid);
 
 impl fmt::Display for NamespaceId {
@@ -55,7 +57,8 @@ impl fmt::Display for NamespaceId {
 }
 
 /// The one kind of id a namespace has, inferred from its first write or declared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum IdKind {
     /// Unsigned 64-bit integer.
     Uint,

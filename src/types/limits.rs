@@ -49,3 +49,5 @@ pub const BATCH_IDS_KEPT: usize = 1_024;
 pub const WRITE_QUEUE_MAX: usize = 4_096;
 /// Lost slots after which a write gives up with 503: another node is writing much faster.
 pub const LOST_SLOTS_MAX: u32 = 64;
+/// Requests with an `Idempotency-Key` remembered in the state.
+pub const KEYED_REQUESTS_KEPT: usize = 1_024;

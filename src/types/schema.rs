@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{AttributeType, IdKind, limits};
 use crate::error::{Error, Result};
 
 /// The permanent number of an attribute, never reused: dropping and re-adding a name makes a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct AttrId(pub u32);
 
 /// How far two vectors are apart. Smaller is nearer in all three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DistanceMetric {
     /// `1 - cos(a, b)`, 0 to 2; 1 where either vector is zero.
+    #[serde(rename = "cosine_distance")]
     Cosine,
     /// Sum of squared differences.
     EuclideanSquared,
@@ -40,18 +45,19 @@ impl DistanceMetric {
 }
 
 /// One attribute.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AttributeSchema {
     /// Its permanent number.
     pub id: AttrId,
     /// Its type.
+    #[serde(rename = "type")]
     pub kind: AttributeType,
     /// Whether filters and orders may name it. Always false for vectors.
     pub filterable: bool,
 }
 
 /// The schema of a namespace: one id kind, one metric, named attributes. Empty until the first write.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct NamespaceSchema {
     /// The kind of its ids; `None` before the first document.
     pub id_kind: Option<IdKind>,

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Timestamp;
@@ -54,7 +55,8 @@ impl ScalarType {
 }
 
 /// The type of an attribute. Written `string`, `[]int`, `[128]f32` and so on in the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum AttributeType {
     /// One value.
     Scalar(ScalarType),
@@ -92,6 +94,20 @@ impl AttributeType {
     /// Whether it is a dense vector.
     pub fn is_vector(self) -> bool {
         matches!(self, Self::Vector { .. })
+    }
+}
+
+impl From<AttributeType> for String {
+    fn from(kind: AttributeType) -> Self {
+        kind.to_string()
+    }
+}
+
+impl TryFrom<String> for AttributeType {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or_else(|| format!("unknown attribute type `{text}`"))
     }
 }
 

@@ -1,0 +1,169 @@
+//! What a slot says.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::sequence::hex16;
+use crate::types::{NamespaceSchema, Nonce, SlotName, Timestamp, WalSeq};
+
+/// The facts about a slot that are not its entry: where it lies, whose it is, how large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlotHeader {
+    /// Its sequence.
+    pub seq: WalSeq,
+    /// Its place, a function of the state before it.
+    pub slot: SlotName,
+    /// The nonce of the create request that made it.
+    pub nonce: Nonce,
+    /// The writer's wall clock: for people, never for decisions.
+    pub written_at: Timestamp,
+    /// Bytes of the body.
+    pub body_bytes: u64,
+}
+
+/// A 16-byte id: of a batch, a pin, an idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Id16(#[serde(with = "hex16")] pub u128);
+
+/// A request inside a write entry that its client may repeat.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeyedRequest {
+    /// Hash of its `Idempotency-Key`.
+    pub key: Id16,
+    /// Hash of its body: the same key with another body is refused.
+    pub body: Id16,
+    /// Rows upserted, if it had upserts.
+    pub rows_upserted: Option<u64>,
+    /// Ids deleted, if it had deletes.
+    pub rows_deleted: Option<u64>,
+    /// Logical bytes written.
+    pub bytes_written: u64,
+}
+
+/// A group of write requests that commit together. The rows lie beside it in the slot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WriteEntry {
+    /// Lets the writer find its own batch when an anchor did not hold.
+    pub batch: Id16,
+    /// Requests that asked to be remembered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keyed: Vec<KeyedRequest>,
+    /// The whole schema after this entry, where it grew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Arc<NamespaceSchema>>,
+}
+
+/// Why somebody claims the right to upload objects under a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimKind {
+    /// To turn a prefix of the tail into segments.
+    Flush,
+    /// To upload the parts of one large write.
+    Write,
+}
+
+/// What a slot says. Kind numbers are permanent; `format::wal` has the table, with the kinds that are
+/// reserved for later versions and refused by this one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Entry {
+    /// The first entry of a namespace.
+    Init {
+        /// When it was created, by its creator's clock.
+        created_at_ms: i64,
+    },
+    /// Documents written and deleted.
+    Write(WriteEntry),
+    /// Authorises uploads under this entry's sequence, until it is committed or aborted.
+    Claim {
+        /// What for.
+        claim: ClaimKind,
+    },
+    /// Ends a claim: a late commit of it is a no-op.
+    Abort {
+        /// Sequence of the claim.
+        claim: WalSeq,
+    },
+    /// Rows up to `up_to` now live in segments.
+    Flush {
+        /// Sequence of the claim.
+        claim: WalSeq,
+        /// The `flushed_seq` it was built on.
+        base: WalSeq,
+        /// The new `flushed_seq`.
+        up_to: WalSeq,
+    },
+    /// Changes the schema alone.
+    Schema {
+        /// Lets its writer find it when an anchor did not hold.
+        batch: Id16,
+        /// The whole schema after this entry.
+        schema: Arc<NamespaceSchema>,
+    },
+    /// Sets one setting of the namespace.
+    Configure {
+        /// Its name.
+        key: String,
+        /// Its value; `None` removes it.
+        value: Option<String>,
+    },
+    /// Holds a state's objects.
+    Pin {
+        /// Its id.
+        id: Id16,
+        /// The state held.
+        at: WalSeq,
+        /// Who holds it.
+        owner: String,
+    },
+    /// Ends a pin.
+    Unpin {
+        /// Its id.
+        id: Id16,
+    },
+    /// Blocks up to and including `floor` may be deleted; only `retained` manifests stay.
+    Truncate {
+        /// The last block that goes.
+        floor: u64,
+        /// Manifests that stay.
+        retained: Vec<WalSeq>,
+    },
+    /// Hides the namespace.
+    Drop {
+        /// Lets its writer find it when an anchor did not hold.
+        batch: Id16,
+    },
+    /// Brings a dropped namespace back.
+    Undrop,
+    /// Ends a dropped namespace for good.
+    Reap,
+    /// Raises the format level that readers must know.
+    SetLevel {
+        /// The level.
+        level: u32,
+    },
+}
+
+impl Entry {
+    /// The id by which its writer can find it again, where it has one.
+    pub fn batch(&self) -> Option<Id16> {
+        match self {
+            Self::Write(write) => Some(write.batch),
+            Self::Schema { batch, .. } | Self::Drop { batch } => Some(*batch),
+            Self::Init { .. }
+            | Self::Claim { .. }
+            | Self::Abort { .. }
+            | Self::Flush { .. }
+            | Self::Configure { .. }
+            | Self::Pin { .. }
+            | Self::Unpin { .. }
+            | Self::Truncate { .. }
+            | Self::Undrop
+            | Self::Reap
+            | Self::SetLevel { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Named rules of a state, checked after every apply and every load.
+
+use super::state::{Life, State};
+
+/// One rule: its name and whether it holds.
+struct Rule {
+    name: &'static str,
+    holds: fn(&State) -> bool,
+}
+
+/// A rule about a step from one state to the next.
+struct StepRule {
+    name: &'static str,
+    holds: fn(&State, &State) -> bool,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        name: "flushed_seq does not pass seq",
+        holds: |state| state.flushed_seq <= state.seq,
+    },
+    Rule {
+        name: "a block table exists exactly when a slot does",
+        holds: |state| state.blocks.is_empty() == (state.seq.0 == 0),
+    },
+    Rule {
+        name: "blocks are dense in number and sequence, and end at seq",
+        holds: |state| {
+            let dense = state.blocks.windows(2).all(|pair| {
+                pair[1].number == pair[0].number + 1
+                    && pair[1].first_seq.0 == pair[0].first_seq.0 + u64::from(pair[0].slots)
+            });
+            let end = state
+                .blocks
+                .last()
+                .is_none_or(|block| block.first_seq.0 + u64::from(block.slots) == state.seq.0 + 1);
+            dense && end && state.blocks.iter().all(|block| block.slots > 0)
+        },
+    },
+    Rule {
+        name: "the block table covers the tail",
+        holds: |state| {
+            state
+                .blocks
+                .first()
+                .is_none_or(|block| block.first_seq <= state.flushed_seq.next())
+        },
+    },
+    Rule {
+        name: "no block of the table lies below the floor",
+        holds: |state| {
+            state
+                .blocks
+                .first()
+                .is_none_or(|block| block.number >= state.floor)
+        },
+    },
+    Rule {
+        name: "claims and pins name the past",
+        holds: |state| {
+            state.claims.keys().all(|claim| *claim <= state.seq)
+                && state.pins.values().all(|pin| pin.at < state.seq)
+        },
+    },
+];
+
+const STEP_RULES: &[StepRule] = &[
+    StepRule {
+        name: "seq rises by one",
+        holds: |before, after| after.seq == before.seq.next(),
+    },
+    StepRule {
+        name: "flushed_seq and floor never fall",
+        holds: |before, after| {
+            after.flushed_seq >= before.flushed_seq && after.floor >= before.floor
+        },
+    },
+    StepRule {
+        name: "a namespace that is gone stays gone",
+        holds: |before, after| before.life != Life::Reaped || after.life == Life::Reaped,
+    },
+    StepRule {
+        name: "attribute numbers are never reused",
+        holds: |before, after| after.schema.next_attr_id >= before.schema.next_attr_id,
+    },
+];
+
+/// Checks every rule of a state and, where the one before is given, of the step to it.
+///
+/// Errors: the name of the first rule that does not hold.
+pub fn check(state: &State, before: Option<&State>) -> Result<(), String> {
+    if let Some(rule) = RULES.iter().find(|rule| !(rule.holds)(state)) {
+        return Err(format!("state {} breaks a rule: {}", state.seq, rule.name));
+    }
+    let Some(before) = before else { return Ok(()) };
+    match STEP_RULES.iter().find(|rule| !(rule.holds)(before, state)) {
+        Some(rule) => Err(format!(
+            "step to state {} breaks a rule: {}",
+            state.seq, rule.name
+        )),
+        None => Ok(()),
+    }
+}
