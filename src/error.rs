@@ -120,6 +120,19 @@ impl Error {
         self
     }
 
+    /// The same error for another of the requests that shared its cause; the chain becomes its source's text.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            kind: self.kind,
+            code: self.code,
+            message: self.message.clone(),
+            details: self.details.clone(),
+            retry_after_ms: self.retry_after_ms,
+            source: self.source.as_ref().map(|source| source.to_string().into()),
+        }
+    }
+
     /// What the caller should do next.
     pub fn kind(&self) -> ErrorKind {
         self.kind

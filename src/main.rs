@@ -1,3 +1,7 @@
-//! The thin binary.
+//! The thin binary: runs the command line, maps its outcome to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    elacsym::cli::run()
+}

@@ -9,9 +9,11 @@ pub mod append;
 pub mod entry;
 pub mod invariant;
 pub mod state;
+pub mod tail;
 pub mod truncate;
 
 pub use advance::{Advance, AdvanceEvent, AdvanceStep};
 pub use append::{Append, AppendEvent, AppendStep};
 pub use entry::{Entry, SlotHeader};
 pub use state::{Anchor, Applied, Rotation, State};
+pub use tail::{Chunk, Tail, TailView};

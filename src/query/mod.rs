@@ -2,5 +2,10 @@
 //!
 //! Must not know: where rows are stored. Read `request.rs` first.
 
+pub mod bind;
+pub mod order;
 pub mod reply;
 pub mod request;
+pub mod topk;
+
+pub use bind::{BoundQuery, BoundRank, bind};

@@ -3,6 +3,9 @@
 use crate::error::{Error, ErrorKind};
 
 /// A failed store operation. Kept apart: certainly nothing happened, or nobody knows.
+///
+/// For the idempotent operations the same line decides about retries: a `Determinate` refusal would be
+/// refused again, an `Indeterminate` failure may pass.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The operation certainly changed nothing.
@@ -51,6 +54,16 @@ impl StoreError {
             operation,
             key: key.into(),
             reason: reason.to_string(),
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether asking an idempotent operation again may help.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Determinate { .. } => false,
+            Self::Indeterminate { .. } => true,
         }
     }
 }

@@ -11,9 +11,25 @@ use bytes::Bytes;
 
 use crate::types::Timestamp;
 
+pub mod conformance;
+pub mod count;
 pub mod error;
+#[cfg(any(test, feature = "fault"))]
+pub mod fault;
+mod http_date;
+pub mod instrument;
+pub mod key;
+pub mod local;
+pub mod object;
+pub mod open;
+pub mod resolve;
+pub mod retry;
+#[cfg(test)]
+mod tests;
 
 pub use error::StoreError;
+pub use open::{StoreOptions, open};
+pub use resolve::{Resolved, create_once};
 
 /// What a put-if-absent did. A failure that certainly changed nothing is an `Err` instead.
 #[derive(Debug)]

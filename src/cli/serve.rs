@@ -1,0 +1,114 @@
+//! `elacsym serve`: wires everything, in one readable function, and shuts it down in reverse.
+
+use std::future::IntoFuture;
+use std::io::Write;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::{demo, wire};
+use crate::access::Keyring;
+use crate::config::{Freshness, Settings};
+use crate::error::{Error, Result};
+use crate::http::{AppState, router};
+use crate::namespace::{Engine, EngineOptions, World};
+use crate::runtime::clock::within_ms;
+use crate::runtime::memory::memory_bytes;
+use crate::runtime::shutdown::listen_for_signals;
+use crate::runtime::{ComputePool, MemoryBudget, Shutdown};
+use crate::telemetry::log;
+
+/// How long a request waits for memory for its body, milliseconds.
+const BODY_WAIT_MS: u64 = 2_000;
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) fn serve(settings: Settings, with_demo: bool) -> Result<()> {
+    log::init(&settings.log)?;
+    wire::runtime()?.block_on(run(settings, with_demo))
+}
+
+async fn run(settings: Settings, with_demo: bool) -> Result<()> {
+    let parts = wire::parts(&settings).await?;
+    wire::ensure_conformance(&parts).await?;
+    let compute = Arc::new(ComputePool::new(settings.compute.threads)?);
+    let engine = Engine::new(
+        World {
+            bucket: Arc::clone(&parts.bucket),
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            compute: Arc::clone(&compute),
+            metrics: Arc::clone(&parts.metrics),
+        },
+        engine_options(&settings),
+    );
+    if with_demo {
+        demo::load(&engine).await?;
+    }
+
+    let listener = TcpListener::bind(settings.server.listen)
+        .await
+        .map_err(|error| {
+            Error::unavailable(format!("cannot listen on {}", settings.server.listen))
+                .with_source(error)
+        })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Error::internal("the listener has no address").with_source(error))?;
+    let shutdown = Shutdown::new();
+    let signals = listen_for_signals(shutdown.clone())?;
+    let app = router(AppState {
+        engine: engine.clone(),
+        keyring: Arc::new(Keyring::new(settings.auth.key_digests.clone())),
+        metrics: Arc::clone(&parts.metrics),
+        budget: MemoryBudget::new(
+            "request bodies",
+            settings.server.max_inflight_body_bytes,
+            BODY_WAIT_MS,
+        ),
+        compute,
+        settings: Arc::new(settings.server.clone()),
+        clock: Arc::clone(&parts.clock),
+        entropy: Arc::clone(&parts.entropy),
+    });
+    announce(&format!("listening on http://{address}"));
+    if with_demo {
+        announce(&demo::queries(&address.to_string()));
+    }
+
+    let stop = shutdown.clone();
+    let server = axum::serve(listener, app)
+        .with_graceful_shutdown(async move { stop.triggered().await })
+        .into_future();
+    let mut server = std::pin::pin!(server);
+    let ended = tokio::select! {
+        ended = &mut server => Some(ended),
+        () = signals => None,
+    };
+    engine.drain();
+    let grace_ms = settings.server.shutdown_grace_ms;
+    let ended = match ended {
+        Some(ended) => Some(ended),
+        None => within_ms(grace_ms, server).await,
+    };
+    if within_ms(grace_ms, engine.finish()).await.is_none() || ended.is_none() {
+        tracing::warn!(grace_ms, "stopped with requests still open");
+    }
+    ended
+        .unwrap_or(Ok(()))
+        .map_err(|error| Error::internal("the server failed").with_source(error))
+}
+
+fn engine_options(settings: &Settings) -> EngineOptions {
+    EngineOptions {
+        always_check_anchor: settings.wal.freshness == Freshness::AlwaysCheck,
+        tail_slow_bytes: settings.tail.slow_bytes,
+        tail_max_bytes: settings.tail.max_bytes,
+        node_tail_bytes: settings.tail.node_bytes_of(memory_bytes()),
+    }
+}
+
+/// Prints a line for whoever started us; a closed standard output is no reason to stop.
+fn announce(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

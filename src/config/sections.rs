@@ -1,0 +1,170 @@
+//! One struct per section: each field with its unit and the reason of its default.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::Serialize;
+
+use super::values::{Freshness, KeyDigest, LogFormat, Secret};
+use crate::types::limits;
+
+/// `[server]`: the HTTP edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerSettings {
+    /// Address and port. Default 127.0.0.1:3000: a first start opens nothing to the network.
+    pub listen: SocketAddr,
+    /// Largest request body, bytes, as sent and decoded. Default: the hard limit, which it may not exceed.
+    pub max_body_bytes: u64,
+    /// Memory for all request bodies at once, bytes. Default 512 MiB: two bodies of the largest size.
+    pub max_inflight_body_bytes: u64,
+    /// Time for one request, milliseconds. Default 60 s: a cold query over a large namespace takes seconds.
+    pub request_timeout_ms: u64,
+    /// Time for open requests to end at shutdown, milliseconds. Default 20 s: orchestrators kill after 30 s.
+    pub shutdown_grace_ms: u64,
+    /// Requests that take longer are logged, milliseconds. Default 500: rare on a warm node.
+    pub slow_request_ms: u64,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3_000)),
+            max_body_bytes: limits::REQUEST_BODY_BYTES_MAX as u64,
+            max_inflight_body_bytes: 512 << 20,
+            request_timeout_ms: 60_000,
+            shutdown_grace_ms: 20_000,
+            slow_request_ms: 500,
+        }
+    }
+}
+
+/// `[storage]`: the bucket and how patiently it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StorageSettings {
+    /// Bucket URL with an optional prefix, or a plain path. Default `file://./elacsym-data`: works at once.
+    pub url: String,
+    /// Endpoint of a compatible store. Default none: the provider's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Region. Default none: the provider's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Access key id. Default none: the provider's own chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// Secret access key, never printed. Default none, as above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key: Option<Secret>,
+    /// Whether a plain `http://` endpoint is accepted. Default no: keys and rows would travel in the clear.
+    pub allow_http: bool,
+    /// Time for one store request, milliseconds. Default 30 s: a 64 MiB object at 3 MiB/s.
+    pub request_timeout_ms: u64,
+    /// Most attempts of one operation that is safe to repeat. Default 5: rides out a throttled second.
+    pub retry_max_tries: u32,
+    /// Time for all attempts together, milliseconds. Default 30 s: below the request timeout of the server.
+    pub retry_budget_ms: u64,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self {
+            url: "file://./elacsym-data".to_owned(),
+            endpoint: None,
+            region: None,
+            access_key_id: None,
+            secret_access_key: None,
+            allow_http: false,
+            request_timeout_ms: 30_000,
+            retry_max_tries: 5,
+            retry_budget_ms: 30_000,
+        }
+    }
+}
+
+/// `[auth]`: who may call.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct AuthSettings {
+    /// SHA-256 of each valid key. Default none: then the node only listens on a loopback address.
+    pub key_digests: Vec<KeyDigest>,
+}
+
+/// `[log]`: what goes to standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogSettings {
+    /// Level, or a list of `target=level`. Default `info`: a few lines per job, none per request.
+    pub level: String,
+    /// Lines for people or for machines. Default `text`.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// `[compute]`: CPU work.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ComputeSettings {
+    /// Threads that compute. Default 0: as many as there are cores.
+    pub threads: usize,
+}
+
+/// `[wal]`: the commit log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct WalSettings {
+    /// When the anchor check may be skipped. Default `auto`: on stores that tell their own clock.
+    pub freshness: Freshness,
+}
+
+/// `[tail]`: memory for rows that are committed but in no segment yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TailSettings {
+    /// Bytes of one namespace from which its writes are slowed down. Default 128 MiB: two flushes behind.
+    pub slow_bytes: u64,
+    /// Bytes of one namespace from which its writes are refused. Default 256 MiB: queries scan the tail.
+    pub max_bytes: u64,
+    /// Bytes of all namespaces together. Default 0: a quarter of the memory, the rest is for queries.
+    pub node_bytes: u64,
+}
+
+impl Default for TailSettings {
+    fn default() -> Self {
+        Self {
+            slow_bytes: limits::TAIL_BYTES_SLOW,
+            max_bytes: limits::TAIL_BYTES_MAX,
+            node_bytes: 0,
+        }
+    }
+}
+
+impl TailSettings {
+    /// Returns the bytes all tails may take on a node with `memory_bytes` of memory: `node_bytes`, or a
+    /// quarter of the memory where that is 0, and never less than one full tail.
+    pub fn node_bytes_of(&self, memory_bytes: u64) -> u64 {
+        match self.node_bytes {
+            0 => (memory_bytes / 4).max(self.max_bytes),
+            bytes => bytes,
+        }
+    }
+}
+
+/// `[query]`: admission of queries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QuerySettings {
+    /// Queries that run at once. Default 64: enough to hide store latency, few enough to bound memory.
+    pub max_concurrent: usize,
+    /// Longest wait for a turn, milliseconds; then 503. Default 800: callers would rather retry elsewhere.
+    pub max_queue_ms: u64,
+}
+
+impl Default for QuerySettings {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 64,
+            max_queue_ms: 800,
+        }
+    }
+}

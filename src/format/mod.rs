@@ -1,0 +1,17 @@
+//! Bytes to values and back, nothing else: every object's magic, version and checksum.
+//!
+//! Must not know: IO, who asks. Bytes come from strangers: nothing here panics on them. Read `wal.rs`
+//! first; each file has its page in `docs/format/`.
+
+// Offsets below are checked against lengths first; these lints hold that.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod effects;
+pub mod frame;
+pub mod manifest;
+pub mod path;
+pub mod record;
+pub mod wal;
+
+pub use effects::Effects;
+pub use wal::Slot;

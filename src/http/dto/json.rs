@@ -1,0 +1,307 @@
+//! JSON bodies and what is wrong with them: not JSON is 400, the wrong shape is 422 with the field's path.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::value::Name;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest part of a caller's text repeated in a message, characters.
+const QUOTED_CHARS_MAX: usize = 100;
+
+/// One step from a body's root to a value in it.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Field(Name),
+    Index(usize),
+}
+
+/// Where a parse stands, and why it was refused where that is not a matter of shape.
+///
+/// A step that fails is not left, so the path at the end is the path of the failure.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    path: RefCell<Vec<Step>>,
+    refusal: RefCell<Option<Error>>,
+}
+
+impl Scope {
+    /// Runs `parse` one step deeper.
+    pub(super) fn within<T, E>(
+        &self,
+        step: Step,
+        parse: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.path.borrow_mut().push(step);
+        let value = parse()?;
+        self.path.borrow_mut().pop();
+        Ok(value)
+    }
+
+    /// Refuses for a reason of its own: `error` is what the caller will see.
+    pub(super) fn refuse<E: serde::de::Error>(&self, error: Error) -> E {
+        let carrier = E::custom(error.message());
+        *self.refusal.borrow_mut() = Some(error);
+        carrier
+    }
+
+    /// Lifts a result of ours into a parse.
+    pub(super) fn lift<T, E: serde::de::Error>(
+        &self,
+        result: Result<T>,
+    ) -> std::result::Result<T, E> {
+        result.map_err(|error| self.refuse(error))
+    }
+
+    fn path(&self) -> String {
+        let mut text = String::new();
+        for step in self.path.borrow().iter() {
+            match step {
+                Step::Field(name) if text.is_empty() => text.push_str(name),
+                Step::Field(name) => {
+                    text.push('.');
+                    text.push_str(name);
+                }
+                Step::Index(idx) => text.push_str(&format!("[{idx}]")),
+            }
+        }
+        text
+    }
+}
+
+/// Parses a whole body with `seed`.
+///
+/// Errors: `InvalidRequest` if it is not JSON (trailing bytes and nesting over 128 levels included),
+/// `Malformed` if its shape is wrong, or what the seed refused; each names the path.
+pub(super) fn parse<'de, S: DeserializeSeed<'de>>(
+    body: &'de [u8],
+    scope: &Scope,
+    seed: S,
+) -> Result<S::Value> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let parsed = seed.deserialize(&mut reader);
+    let parsed = parsed.and_then(|value| reader.end().map(|()| value));
+    parsed.map_err(|error| explain(body, scope, error))
+}
+
+fn explain(body: &[u8], scope: &Scope, error: serde_json::Error) -> Error {
+    if error.classify() != serde_json::error::Category::Data {
+        return not_json(error);
+    }
+    // The shape went wrong first, but a body that breaks off later is no JSON at all.
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
+        return not_json(error);
+    }
+    let path = scope.path();
+    match scope.refusal.borrow_mut().take() {
+        Some(refusal) => at_path(refusal, &path),
+        None => at_path(Error::malformed(error.to_string()), &path),
+    }
+}
+
+fn not_json(error: serde_json::Error) -> Error {
+    let message = format!("the body is not JSON: {error}");
+    Error::new(ErrorKind::InvalidRequest, "not_json", message)
+}
+
+fn at_path(error: Error, path: &str) -> Error {
+    if path.is_empty() {
+        return error;
+    }
+    let message = format!("`{path}`: {}", error.message());
+    let mut placed = Error::new(error.kind(), error.code(), message);
+    for (key, value) in error.details() {
+        placed = placed.with_detail(key, value);
+    }
+    placed.with_detail("path", path)
+}
+
+/// 400: a field, value or form of a later version, by name.
+pub(super) fn unsupported(what: impl fmt::Display) -> Error {
+    let message = format!("{what} is not supported by this version");
+    Error::new(ErrorKind::InvalidRequest, "unsupported", message)
+}
+
+/// 422 in the words of serde: what was found where `expected` was.
+pub(super) fn wrong_type(path: &str, found: &Value, expected: &str) -> Error {
+    let message = format!("invalid type: {}, expected {expected}", describe(found));
+    at_path(Error::malformed(message), path)
+}
+
+/// 422: a variant nobody knows.
+pub(super) fn unknown_variant(path: &str, found: &str, known: &[&str]) -> Error {
+    at_path(Error::malformed(variant_text(found, known)), path)
+}
+
+/// The sentence of [`unknown_variant`].
+pub(super) fn variant_text(found: &str, known: &[&str]) -> String {
+    let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let expected = match quoted.as_slice() {
+        [one] => one.clone(),
+        [one, two] => format!("{one} or {two}"),
+        _ => format!("one of {}", quoted.join(", ")),
+    };
+    format!("unknown variant `{}`, expected {expected}", clip(found))
+}
+
+/// 400 at a path.
+pub(super) fn invalid(path: &str, message: impl Into<String>) -> Error {
+    at_path(Error::invalid(message), path)
+}
+
+/// 422 at a path.
+pub(super) fn malformed(path: &str, message: impl Into<String>) -> Error {
+    at_path(Error::malformed(message), path)
+}
+
+/// 400: a field nobody knows, with the nearest known one.
+pub(super) fn unknown_field(name: &str, known: &[&str]) -> Error {
+    let near = known
+        .iter()
+        .map(|field| (strsim::damerau_levenshtein(&clip(name), field), *field))
+        .min();
+    let hint = match near {
+        Some((distance, field)) if distance <= 1 + name.len() / 3 => {
+            format!("; did you mean `{field}`?")
+        }
+        _ => String::new(),
+    };
+    let message = format!("unknown field `{}`{hint}", clip(name));
+    Error::new(ErrorKind::InvalidRequest, "unknown_field", message)
+}
+
+/// The start of a caller's text, for messages.
+pub(super) fn clip(text: &str) -> String {
+    text.chars().take(QUOTED_CHARS_MAX).collect()
+}
+
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => format!("boolean `{value}`"),
+        Value::Number(number) if number.is_f64() => format!("floating point `{number}`"),
+        Value::Number(number) => format!("integer `{number}`"),
+        Value::String(text) => format!("string {:?}", clip(text)),
+        Value::Array(_) => "sequence".to_owned(),
+        Value::Object(_) => "map".to_owned(),
+    }
+}
+
+/// Reads any value, refusing a name twice in one object: which of the two counts is nobody's guess.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnyValue<'a>(pub(super) &'a Scope);
+
+impl<'de> DeserializeSeed<'de> for AnyValue<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> std::result::Result<Value, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnyValue<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> std::result::Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Value, A::Error> {
+        let mut values = Vec::new();
+        loop {
+            let next = self
+                .0
+                .within(Step::Index(values.len()), || seq.next_element_seed(self))?;
+            match next {
+                Some(value) => values.push(value),
+                None => return Ok(Value::Array(values)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let step = Step::Field(Name::from(name.as_str()));
+            self.0.within(step, || {
+                if fields.contains_key(&name) {
+                    return Err(self.0.refuse(duplicate(&name)));
+                }
+                fields.insert(name, map.next_value_seed(self)?);
+                Ok(())
+            })?;
+        }
+        Ok(Value::Object(fields))
+    }
+}
+
+/// 400: a name twice in one object.
+pub(super) fn duplicate(name: &str) -> Error {
+    Error::invalid(format!("duplicate field `{}`", clip(name)))
+}
+
+/// Parses a body that must be an object. Errors: as [`parse`].
+pub(super) fn parse_object(body: &[u8]) -> Result<Map<String, Value>> {
+    let scope = Scope::default();
+    match parse(body, &scope, AnyValue(&scope))? {
+        Value::Object(fields) => Ok(fields),
+        other => Err(wrong_type("", &other, "a map")),
+    }
+}
+
+/// Names seen in one object.
+#[derive(Debug, Default)]
+pub(super) struct Seen(BTreeSet<String>);
+
+impl Seen {
+    /// Notes a name. Errors: a refusal if it was there before.
+    pub(super) fn note<E: serde::de::Error>(
+        &mut self,
+        scope: &Scope,
+        name: &str,
+    ) -> std::result::Result<(), E> {
+        if self.0.insert(name.to_owned()) {
+            return Ok(());
+        }
+        Err(scope.refuse(duplicate(name)))
+    }
+}
+
+/// 422 in the words of serde, inside a parse.
+pub(super) fn expected<E: serde::de::Error>(found: serde::de::Unexpected<'_>, what: &str) -> E {
+    E::invalid_type(found, &what)
+}
+
+/// 422 with a sentence, inside a parse.
+pub(super) fn shape<E: serde::de::Error>(message: impl fmt::Display) -> E {
+    E::custom(message)
+}

@@ -1,0 +1,17 @@
+//! The foreign API's words: request bodies to typed requests, answers to JSON. They stop here.
+//!
+//! Owns the field names, the shapes and their refusals. Must not know: the engine, status codes, axum.
+//! Read `write.rs` first; `json.rs` says how a wrong body is told.
+
+pub(super) mod json;
+pub(super) mod namespace;
+pub(super) mod query;
+pub(super) mod rank;
+pub(super) mod reply;
+pub(super) mod rows;
+pub(super) mod schema;
+pub(super) mod value;
+pub(super) mod write;
+
+#[cfg(test)]
+mod tests;

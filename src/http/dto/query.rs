@@ -1,0 +1,304 @@
+//! The body of a query.
+
+use serde_json::{Map, Value};
+
+use super::json::{
+    invalid, malformed, parse_object, unknown_field, unknown_variant, unsupported, wrong_type,
+};
+use super::rank::parse_rank;
+use super::schema::parse_metric;
+use crate::error::{Error, Result};
+use crate::filter;
+use crate::query::request::{Consistency, Include, Query, RankBy};
+use crate::types::{WalSeq, limits};
+
+const SERVED: [&str; 10] = [
+    "rank_by",
+    "limit",
+    "top_k",
+    "offset",
+    "filters",
+    "include_attributes",
+    "exclude_attributes",
+    "distance_metric",
+    "vector_encoding",
+    "consistency",
+];
+
+/// What the API has and this version refuses by name.
+const LATER: [&str; 9] = [
+    "aggregate_by",
+    "group_by",
+    "queries",
+    "rerank_by",
+    "compute_attributes",
+    "as_of",
+    "fusion",
+    "explain",
+    "allow_degraded",
+];
+
+/// Staleness of `eventual` where the request names none, seconds.
+const STALENESS_SECONDS: u64 = 60;
+
+/// How vectors come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::http) enum VectorEncoding {
+    /// JSON numbers in the shortest form that reads back as the same f32.
+    #[default]
+    Float,
+    /// Base64 of little-endian f32.
+    Base64,
+}
+
+/// Parses the body of a query.
+///
+/// Errors: `InvalidRequest` if it is not JSON, makes no sense or asks for what this version lacks,
+/// `Malformed` if its shape is wrong.
+pub(in crate::http) fn parse_query(body: &[u8]) -> Result<(Query, VectorEncoding)> {
+    let fields = parse_object(body)?;
+    check_names(&fields)?;
+    let filter = given(&fields, "filters").map(parse_filter).transpose()?;
+    let rank_by = parse_ranking(&fields, filter.is_some())?;
+    let (limit, offset) = parse_window(&fields)?;
+    let distance_metric = given(&fields, "distance_metric")
+        .map(|value| parse_metric("distance_metric", value))
+        .transpose()?;
+    if distance_metric.is_some() && !matches!(rank_by, RankBy::Vector { .. }) {
+        return Err(invalid(
+            "distance_metric",
+            "expected only when ranking by a vector",
+        ));
+    }
+    let encoding = parse_encoding(&fields)?;
+    let query = Query {
+        rank_by,
+        limit,
+        offset,
+        filter,
+        include: parse_include(&fields)?,
+        distance_metric,
+        consistency: parse_consistency(&fields)?,
+    };
+    Ok((query, encoding))
+}
+
+/// A field that is there and not null.
+fn given<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    fields.get(name).filter(|value| !value.is_null())
+}
+
+fn check_names(fields: &Map<String, Value>) -> Result<()> {
+    for (name, value) in fields {
+        let off = matches!(value, Value::Null | Value::Bool(false));
+        match name.as_str() {
+            known if SERVED.contains(&known) => {}
+            later if LATER.contains(&later) && off => {}
+            later if LATER.contains(&later) => return Err(unsupported(format!("`{later}`"))),
+            _ => {
+                let known: Vec<&str> = SERVED.into_iter().chain(LATER).collect();
+                return Err(unknown_field(name, &known));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn parse_filter(value: &Value) -> Result<crate::types::filter::Filter> {
+    if value.is_string() {
+        return Err(unsupported("`filters` as a string"));
+    }
+    filter::parse_at("filters", value)
+}
+
+fn parse_ranking(fields: &Map<String, Value>, filtered: bool) -> Result<RankBy> {
+    let Some(value) = given(fields, "rank_by") else {
+        if filtered {
+            return Ok(RankBy::Id);
+        }
+        return Err(Error::invalid(
+            "the query asks nothing: expected `rank_by` or `filters`",
+        ));
+    };
+    let rank_by = parse_rank(value)?;
+    if matches!(rank_by, RankBy::Vector { exact: true, .. }) && !filtered {
+        return Err(invalid("rank_by", "`kNN` needs `filters`; `ANN` does not"));
+    }
+    Ok(rank_by)
+}
+
+fn parse_window(fields: &Map<String, Value>) -> Result<(usize, usize)> {
+    let limit = match (fields.get("limit"), fields.get("top_k")) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("expected `limit` or `top_k`, found both"));
+        }
+        (Some(Value::Object(parts)), None) => parse_limit_parts(parts)?,
+        (Some(value), None) => parse_limit("limit", value)?,
+        (None, Some(value)) => parse_limit("top_k", value)?,
+        (None, None) => return Err(Error::invalid("missing `limit` (or `top_k`)")),
+    };
+    let offset = match given(fields, "offset") {
+        None => 0,
+        Some(value) => unsigned("offset", value)?,
+    };
+    if offset.saturating_add(limit) > limits::QUERY_LIMIT_MAX as u64 {
+        return Err(Error::invalid(format!(
+            "`offset` and `limit` reach too far: expected a sum of at most {}, found {offset} and {limit}",
+            limits::QUERY_LIMIT_MAX
+        )));
+    }
+    // Both are at most 10,000 by the line above.
+    Ok((limit as usize, offset as usize))
+}
+
+fn parse_limit_parts(parts: &Map<String, Value>) -> Result<u64> {
+    for (name, value) in parts {
+        match name.as_str() {
+            "total" => {}
+            "per" if value.is_null() => {}
+            "per" => return Err(unsupported("`limit.per`")),
+            _ => return Err(unknown_field(name, &["total", "per"])),
+        }
+    }
+    let total = parts
+        .get("total")
+        .ok_or_else(|| malformed("limit", "missing field `total`"))?;
+    parse_limit("limit.total", total)
+}
+
+fn parse_limit(path: &str, value: &Value) -> Result<u64> {
+    if value.is_null() {
+        return Err(invalid(path, "expected 1 to 10000, found null"));
+    }
+    let limit = unsigned(path, value)?;
+    if (1..=limits::QUERY_LIMIT_MAX as u64).contains(&limit) {
+        return Ok(limit);
+    }
+    let message = format!("expected 1 to {}, found {limit}", limits::QUERY_LIMIT_MAX);
+    Err(invalid(path, message))
+}
+
+fn unsigned(path: &str, value: &Value) -> Result<u64> {
+    value
+        .as_u64()
+        .ok_or_else(|| wrong_type(path, value, "an unsigned integer"))
+}
+
+fn parse_include(fields: &Map<String, Value>) -> Result<Include> {
+    let include = given(fields, "include_attributes");
+    let exclude = given(fields, "exclude_attributes");
+    match (include, exclude) {
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "expected `include_attributes` or `exclude_attributes`, found both",
+        )),
+        (None, None) | (Some(Value::Bool(false)), None) => Ok(Include::Nothing),
+        (Some(Value::Bool(true)), None) => Ok(Include::Everything),
+        (Some(value), None) => {
+            let mut names = parse_names("include_attributes", value, "a boolean or a sequence")?;
+            // The id always comes back.
+            names.retain(|name| name != "id");
+            Ok(Include::Only(names))
+        }
+        (None, Some(value)) => {
+            let names = parse_names("exclude_attributes", value, "a sequence")?;
+            if names.iter().any(|name| name == "id") {
+                return Err(invalid("exclude_attributes", "`id` cannot be excluded"));
+            }
+            Ok(Include::Except(names))
+        }
+    }
+}
+
+/// Names in order, each once.
+fn parse_names(path: &str, value: &Value, expected: &str) -> Result<Vec<String>> {
+    let Value::Array(parts) = value else {
+        return Err(wrong_type(path, value, expected));
+    };
+    if parts.len() > limits::ATTRIBUTES_MAX {
+        let message = format!(
+            "too many names: expected at most {}, found {}",
+            limits::ATTRIBUTES_MAX,
+            parts.len()
+        );
+        return Err(invalid(path, message));
+    }
+    let mut names = Vec::with_capacity(parts.len());
+    let mut seen = std::collections::BTreeSet::new();
+    for part in parts {
+        let name = part
+            .as_str()
+            .ok_or_else(|| wrong_type(path, part, "a string"))?;
+        if seen.insert(name) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn parse_encoding(fields: &Map<String, Value>) -> Result<VectorEncoding> {
+    match given(fields, "vector_encoding") {
+        None => Ok(VectorEncoding::Float),
+        Some(Value::String(name)) => match name.as_str() {
+            "float" => Ok(VectorEncoding::Float),
+            "base64" => Ok(VectorEncoding::Base64),
+            other => Err(unknown_variant(
+                "vector_encoding",
+                other,
+                &["float", "base64"],
+            )),
+        },
+        Some(other) => Err(wrong_type("vector_encoding", other, "a string")),
+    }
+}
+
+fn parse_consistency(fields: &Map<String, Value>) -> Result<Consistency> {
+    let at = "consistency";
+    let options = match given(fields, at) {
+        None => return Ok(Consistency::Strong),
+        Some(Value::Object(options)) => options,
+        Some(other) => return Err(wrong_type(at, other, "struct Consistency")),
+    };
+    let level = match options.get("level") {
+        Some(Value::String(level)) => level.as_str(),
+        Some(other) => return Err(wrong_type("consistency.level", other, "a string")),
+        None => return Err(malformed(at, "missing field `level`")),
+    };
+    let (consistency, own_field) = match level {
+        "strong" => (Consistency::Strong, "level"),
+        "eventual" => {
+            let max_staleness_seconds = match given(options, "max_staleness_seconds") {
+                None => STALENESS_SECONDS,
+                Some(value) => unsigned("consistency.max_staleness_seconds", value)?,
+            };
+            let level = Consistency::Eventual {
+                max_staleness_seconds,
+            };
+            (level, "max_staleness_seconds")
+        }
+        "session" => {
+            let value = options
+                .get("min_seq")
+                .ok_or_else(|| malformed(at, "missing field `min_seq`"))?;
+            let min_seq = WalSeq(unsigned("consistency.min_seq", value)?);
+            (Consistency::Session { min_seq }, "min_seq")
+        }
+        // `session` is ours; the sentence is the API's.
+        other => {
+            return Err(unknown_variant(
+                "consistency.level",
+                other,
+                &["strong", "eventual"],
+            ));
+        }
+    };
+    for (name, value) in options {
+        if name != "level" && name != own_field && !value.is_null() {
+            let message = format!(
+                "unknown field `{}` of level `{level}`",
+                super::json::clip(name)
+            );
+            return Err(invalid(at, message));
+        }
+    }
+    Ok(consistency)
+}

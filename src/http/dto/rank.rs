@@ -1,0 +1,180 @@
+//! The forms of `rank_by`.
+
+use serde_json::Value;
+
+use super::json::{clip, invalid, malformed, unsupported, wrong_type};
+use crate::error::Result;
+use crate::query::request::{OrderKey, RankBy};
+use crate::types::document::RawValue;
+use crate::types::limits;
+
+const AT: &str = "rank_by";
+
+/// Second elements that rank by text or sparse vectors.
+const LATER_RANKS: [&str; 3] = ["BM25", "SparseKNN", "VectorDist"];
+
+/// First elements that combine other ranks.
+const LATER_EXPRESSIONS: [&str; 10] = [
+    "Sum",
+    "Max",
+    "Product",
+    "Attribute",
+    "Saturate",
+    "Decay",
+    "Dist",
+    "And",
+    "Or",
+    "Not",
+];
+
+/// Filters may stand as ranks in the API: these are their operators.
+const FILTER_OPERATORS: [&str; 25] = [
+    "Eq",
+    "NotEq",
+    "In",
+    "NotIn",
+    "Lt",
+    "Lte",
+    "Gt",
+    "Gte",
+    "Contains",
+    "NotContains",
+    "ContainsAny",
+    "NotContainsAny",
+    "AnyLt",
+    "AnyLte",
+    "AnyGt",
+    "AnyGte",
+    "Glob",
+    "NotGlob",
+    "IGlob",
+    "NotIGlob",
+    "Regex",
+    "Fuzzy",
+    "ContainsAllTokens",
+    "ContainsAnyToken",
+    "ContainsTokenSequence",
+];
+
+/// Parses `rank_by`.
+///
+/// Errors: `Malformed` for unknown forms, `InvalidRequest` for forms of later versions, by name, and for
+/// empty or oversized lists.
+pub(super) fn parse_rank(value: &Value) -> Result<RankBy> {
+    let Value::Array(parts) = value else {
+        return Err(wrong_type(AT, value, "a sequence"));
+    };
+    match parts.as_slice() {
+        [] => Err(invalid(AT, "empty list: expected at least one key")),
+        [Value::Array(_), ..] => parse_keys(parts),
+        [Value::String(attribute), Value::String(how), rest @ ..] => {
+            parse_named(attribute, how, rest)
+        }
+        [Value::String(name), ..] if LATER_EXPRESSIONS.contains(&name.as_str()) => {
+            Err(unsupported(format!("`{AT}`: `{name}`")))
+        }
+        _ => Err(unknown_form()),
+    }
+}
+
+fn parse_named(attribute: &str, how: &str, rest: &[Value]) -> Result<RankBy> {
+    match (how, rest) {
+        ("ANN" | "kNN", [vector]) => Ok(RankBy::Vector {
+            attribute: attribute.to_owned(),
+            vector: parse_vector(vector)?,
+            exact: how == "kNN",
+        }),
+        ("asc" | "desc", []) => Ok(RankBy::Order(vec![OrderKey {
+            attribute: attribute.to_owned(),
+            descending: how == "desc",
+        }])),
+        _ if LATER_RANKS.contains(&how) => Err(unsupported(format!("`{AT}`: `{how}`"))),
+        _ if FILTER_OPERATORS.contains(&how) => {
+            Err(unsupported(format!("`{AT}`: the filter `{how}` as a rank")))
+        }
+        _ if LATER_EXPRESSIONS.contains(&attribute) => {
+            Err(unsupported(format!("`{AT}`: `{attribute}`")))
+        }
+        ("ANN" | "kNN" | "asc" | "desc", _) => {
+            let message = format!("invalid length {}, expected {}", rest.len() + 2, arity(how));
+            Err(malformed(AT, message))
+        }
+        _ => Err(malformed(
+            AT,
+            format!(
+                "unknown ranking `{}`, expected `ANN`, `kNN`, `asc` or `desc`",
+                clip(how)
+            ),
+        )),
+    }
+}
+
+fn arity(how: &str) -> &'static str {
+    match how {
+        "asc" | "desc" => "[attribute, direction]",
+        _ => "[attribute, ranking, vector]",
+    }
+}
+
+fn parse_keys(keys: &[Value]) -> Result<RankBy> {
+    if keys.len() > limits::ORDER_KEYS_MAX {
+        let message = format!(
+            "too many keys: expected at most {}, found {}",
+            limits::ORDER_KEYS_MAX,
+            keys.len()
+        );
+        return Err(invalid(AT, message));
+    }
+    let parse_key = |key: &Value| match key.as_array().map(Vec::as_slice) {
+        Some([Value::String(attribute), Value::String(direction)])
+            if matches!(direction.as_str(), "asc" | "desc") =>
+        {
+            Ok(OrderKey {
+                attribute: attribute.clone(),
+                descending: direction == "desc",
+            })
+        }
+        _ => Err(malformed(
+            AT,
+            "invalid key of an order: expected [attribute, \"asc\" or \"desc\"]",
+        )),
+    };
+    keys.iter()
+        .map(parse_key)
+        .collect::<Result<_>>()
+        .map(RankBy::Order)
+}
+
+fn parse_vector(value: &Value) -> Result<RawValue> {
+    let parts = match value {
+        Value::String(base64) => return Ok(RawValue::String(base64.as_str().into())),
+        Value::Array(parts) => parts,
+        other => return Err(wrong_type(AT, other, "a vector")),
+    };
+    match parts.as_slice() {
+        [] => return Err(invalid(AT, "the query vector is empty")),
+        [Value::String(name), ..] if name == "Embed" => {
+            return Err(unsupported(format!("`{AT}`: `Embed`")));
+        }
+        [Value::Array(_), ..] => {
+            return Err(unsupported(format!("`{AT}`: a list of vectors")));
+        }
+        _ => {}
+    }
+    let number = |part: &Value| {
+        part.as_f64()
+            .ok_or_else(|| wrong_type(AT, part, "a number"))
+    };
+    Ok(RawValue::Numbers {
+        values: parts.iter().map(number).collect::<Result<_>>()?,
+        integers: parts.iter().all(|part| !part.is_f64()),
+    })
+}
+
+fn unknown_form() -> crate::error::Error {
+    malformed(
+        AT,
+        "unknown form: expected [attribute, \"ANN\" or \"kNN\", vector], [attribute, \"asc\" or \"desc\"] \
+         or a list of such orders",
+    )
+}

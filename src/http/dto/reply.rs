@@ -1,0 +1,228 @@
+//! Answers as JSON, written straight from borrowed rows.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, SecondsFormat};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use super::query::VectorEncoding;
+use crate::error::{Error, Result};
+use crate::query::reply::{Coverage, Reply, Row};
+use crate::types::{DocId, Timestamp, Value};
+
+/// The API bills no query for less, bytes.
+const BILLED_BYTES_MIN: u64 = 256_000_000;
+
+/// Bytes of an answer's head, before its rows.
+const HEAD_BYTES: usize = 768;
+
+#[derive(Serialize)]
+struct QueryReply<'a> {
+    rows: Rows<'a>,
+    billing: Billing,
+    performance: Performance,
+}
+
+#[derive(Serialize)]
+struct Billing {
+    billable_logical_bytes_queried: u64,
+    billable_logical_bytes_returned: u64,
+}
+
+#[derive(Serialize)]
+struct Performance {
+    cache_hit_ratio: f64,
+    cache_temperature: &'static str,
+    server_total_ms: u64,
+    query_execution_ms: u64,
+    exhaustive_search_count: u64,
+    approx_namespace_size: u64,
+    as_of_seq: u64,
+    round_trips: u64,
+    store_gets: u64,
+    store_bytes: u64,
+    unindexed_rows: u64,
+    segments_searched: u64,
+    segments_pruned: u64,
+}
+
+impl Performance {
+    fn new(coverage: &Coverage, elapsed_ms: u64) -> Self {
+        Self {
+            cache_hit_ratio: hit_ratio(coverage),
+            cache_temperature: match coverage.store_bytes {
+                0 => "hot",
+                bytes if bytes < coverage.bytes_total => "warm",
+                _ => "cold",
+            },
+            server_total_ms: elapsed_ms.max(1),
+            query_execution_ms: coverage.execution_us.div_ceil(1_000).max(1),
+            exhaustive_search_count: coverage.unindexed_rows,
+            approx_namespace_size: coverage.rows_total,
+            as_of_seq: coverage.as_of_seq.0,
+            round_trips: coverage.round_trips,
+            store_gets: coverage.store_gets,
+            store_bytes: coverage.store_bytes,
+            unindexed_rows: coverage.unindexed_rows,
+            segments_searched: coverage.segments_searched,
+            segments_pruned: coverage.segments_pruned,
+        }
+    }
+}
+
+/// The share of the namespace that did not have to be read from the store.
+fn hit_ratio(coverage: &Coverage) -> f64 {
+    if coverage.store_bytes == 0 {
+        return 1.0;
+    }
+    let share = coverage.store_bytes as f64 / coverage.bytes_total.max(1) as f64;
+    (1.0 - share).max(0.0)
+}
+
+/// Encodes the answer to a query. Errors: `Internal` if JSON cannot hold it, which its types exclude.
+pub(in crate::http) fn encode_query(
+    reply: &Reply,
+    encoding: VectorEncoding,
+    elapsed_ms: u64,
+) -> Result<Vec<u8>> {
+    let returned = reply.rows.iter().map(row_bytes).sum();
+    encode(&QueryReply {
+        rows: Rows {
+            rows: &reply.rows,
+            encoding,
+        },
+        billing: Billing {
+            billable_logical_bytes_queried: reply.coverage.bytes_total.max(BILLED_BYTES_MIN),
+            billable_logical_bytes_returned: returned,
+        },
+        performance: Performance::new(&reply.coverage, elapsed_ms),
+    })
+}
+
+/// Encodes any answer.
+pub(in crate::http) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES);
+    serde_json::to_writer(&mut bytes, value)
+        .map_err(|error| Error::internal("the answer cannot be encoded").with_source(error))?;
+    Ok(bytes)
+}
+
+struct Rows<'a> {
+    rows: &'a [Row],
+    encoding: VectorEncoding,
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        let encoding = self.encoding;
+        out.collect_seq(self.rows.iter().map(|row| RowView { row, encoding }))
+    }
+}
+
+struct RowView<'a> {
+    row: &'a Row,
+    encoding: VectorEncoding,
+}
+
+impl Serialize for RowView<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = out.serialize_map(None)?;
+        map.serialize_entry("id", &IdView(&self.row.id))?;
+        if let Some(dist) = self.row.dist {
+            map.serialize_entry("$dist", &dist)?;
+        }
+        for (name, value) in &self.row.attributes {
+            // The API leaves missing attributes out.
+            if *value != Value::Null {
+                let encoding = self.encoding;
+                map.serialize_entry(&**name, &ValueView { value, encoding })?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// An id as JSON: a number, or text.
+pub(super) struct IdView<'a>(pub(super) &'a DocId);
+
+impl Serialize for IdView<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0 {
+            DocId::Uint(id) => out.serialize_u64(*id),
+            DocId::Uuid(id) => out.collect_str(&id.as_hyphenated()),
+            DocId::String(id) => out.serialize_str(id),
+        }
+    }
+}
+
+struct ValueView<'a> {
+    value: &'a Value,
+    encoding: VectorEncoding,
+}
+
+impl Serialize for ValueView<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.value {
+            Value::Null => out.serialize_unit(),
+            Value::Bool(value) => out.serialize_bool(*value),
+            Value::Int(value) => out.serialize_i64(*value),
+            Value::Uint(value) => out.serialize_u64(*value),
+            Value::Float(value) => out.serialize_f64(*value),
+            Value::Datetime(time) => out.serialize_str(&nanoseconds(*time)),
+            Value::Uuid(id) => out.collect_str(&id.as_hyphenated()),
+            Value::String(text) => out.serialize_str(text),
+            Value::Array(values) => {
+                let encoding = self.encoding;
+                out.collect_seq(values.iter().map(|value| ValueView { value, encoding }))
+            }
+            Value::Vector(numbers) => match self.encoding {
+                VectorEncoding::Float => {
+                    let mut list = out.serialize_seq(Some(numbers.len()))?;
+                    for number in numbers.iter() {
+                        list.serialize_element(number)?;
+                    }
+                    list.end()
+                }
+                VectorEncoding::Base64 => {
+                    let bytes: Vec<u8> = numbers
+                        .iter()
+                        .flat_map(|number| number.to_le_bytes())
+                        .collect();
+                    out.serialize_str(&STANDARD.encode(bytes))
+                }
+            },
+        }
+    }
+}
+
+/// `2024-03-02T00:00:00.000000000Z`; the bare number of milliseconds beyond the calendar.
+fn nanoseconds(time: Timestamp) -> String {
+    DateTime::from_timestamp_millis(time.0).map_or_else(
+        || time.0.to_string(),
+        |time| time.to_rfc3339_opts(SecondsFormat::Nanos, true),
+    )
+}
+
+/// Logical bytes of a row, as billed: the id and the attributes that came back.
+fn row_bytes(row: &Row) -> u64 {
+    let id = match &row.id {
+        DocId::Uint(_) => 8,
+        DocId::Uuid(_) => 16,
+        DocId::String(id) => id.len() as u64,
+    };
+    let values = row.attributes.iter().map(|(_, value)| value_bytes(value));
+    id + values.sum::<u64>()
+}
+
+fn value_bytes(value: &Value) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Datetime(_) => 8,
+        Value::Uuid(_) => 16,
+        Value::String(text) => text.len() as u64,
+        Value::Array(values) => values.iter().map(value_bytes).sum(),
+        Value::Vector(numbers) => 4 * numbers.len() as u64,
+    }
+}

@@ -1,0 +1,242 @@
+//! The schema language of requests: a type by name, or an object of a type and its options.
+
+use serde_json::{Map, Value};
+
+use super::json::{
+    clip, invalid, malformed, parse_object, unknown_field, unknown_variant, unsupported, wrong_type,
+};
+use crate::error::{Error, Result};
+use crate::types::document::{AttributeSpec, SchemaSpec};
+use crate::types::{AttributeType, DistanceMetric, IdKind, schema};
+
+const OPTIONS: [&str; 10] = [
+    "type",
+    "filterable",
+    "ann",
+    "full_text_search",
+    "regex",
+    "glob",
+    "fuzzy",
+    "sparse_knn",
+    "embed",
+    "drop",
+];
+
+/// Types of the API that this version does not store.
+const LATER_TYPES: [&str; 2] = ["bytes", "{}f16"];
+
+/// Parses a map of attributes; `at` is the map's own path, empty for a whole body.
+///
+/// Errors: `Malformed` for wrong shapes and unknown types, `InvalidRequest` for what this version lacks.
+pub(super) fn parse_schema(at: &str, value: &Value) -> Result<SchemaSpec> {
+    let Value::Object(fields) = value else {
+        return Err(wrong_type(at, value, "a map"));
+    };
+    let mut spec = SchemaSpec::default();
+    for (name, config) in fields {
+        let path = match at {
+            "" => name.clone(),
+            at => format!("{at}.{name}"),
+        };
+        if name == "id" {
+            spec.id_kind = Some(parse_id_kind(&path, config)?);
+            continue;
+        }
+        schema::validate_attribute_name(name)?;
+        spec.attributes
+            .insert(name.clone(), parse_attribute(&path, config)?);
+    }
+    Ok(spec)
+}
+
+/// Parses the body of a schema update: the bare map of attributes. Errors: as [`parse_schema`].
+pub(in crate::http) fn parse_schema_body(body: &[u8]) -> Result<SchemaSpec> {
+    parse_schema("", &Value::Object(parse_object(body)?))
+}
+
+/// Parses the name of a metric. Errors: `Malformed`.
+pub(super) fn parse_metric(path: &str, value: &Value) -> Result<DistanceMetric> {
+    let Value::String(name) = value else {
+        return Err(wrong_type(path, value, "a string"));
+    };
+    DistanceMetric::parse(name)
+        .ok_or_else(|| unknown_variant(path, name, &DistanceMetric::ALL.map(DistanceMetric::name)))
+}
+
+fn parse_id_kind(path: &str, config: &Value) -> Result<IdKind> {
+    let kinds = [IdKind::Uint, IdKind::Uuid, IdKind::String];
+    let name = match config {
+        Value::String(name) => name,
+        Value::Object(options) => {
+            type_name(path, options)?;
+            check_options(path, options, false)?;
+            type_name(path, options)?
+        }
+        _ => return Err(wrong_type(path, config, "a type name or a map")),
+    };
+    let known = kinds.into_iter().find(|kind| kind.name() == name);
+    known.ok_or_else(|| {
+        let message = format!(
+            "invalid type of id: expected `uint`, `uuid` or `string`, found `{}`",
+            clip(name)
+        );
+        invalid(path, message)
+    })
+}
+
+fn parse_attribute(path: &str, config: &Value) -> Result<AttributeSpec> {
+    match config {
+        Value::String(name) => Ok(AttributeSpec {
+            kind: parse_type(path, name)?,
+            filterable: None,
+            metric: None,
+        }),
+        Value::Object(options) => parse_options(path, options),
+        _ => Err(wrong_type(path, config, "a type name or a map")),
+    }
+}
+
+fn parse_options(path: &str, options: &Map<String, Value>) -> Result<AttributeSpec> {
+    if options
+        .get("drop")
+        .is_some_and(|drop| *drop != Value::Bool(false))
+    {
+        return Err(unsupported(format!("`{path}`: `drop`")));
+    }
+    let kind = parse_type(path, type_name(path, options)?)?;
+    check_options(path, options, kind.is_vector())?;
+    let filterable = optional_bool(path, options, "filterable")?;
+    if filterable == Some(true) && kind.is_vector() {
+        return Err(invalid(path, format!("`filterable` is not for {kind}")));
+    }
+    let metric = parse_ann(path, kind, options.get("ann"))?;
+    Ok(AttributeSpec {
+        kind,
+        filterable,
+        metric,
+    })
+}
+
+fn type_name<'a>(path: &str, options: &'a Map<String, Value>) -> Result<&'a str> {
+    match options.get("type") {
+        Some(Value::String(name)) => Ok(name),
+        Some(other) => Err(wrong_type(&format!("{path}.type"), other, "a string")),
+        None => Err(malformed(path, "missing field `type`")),
+    }
+}
+
+/// Refuses options that nobody knows, and by name those that a later version will.
+fn check_options(path: &str, options: &Map<String, Value>, is_vector: bool) -> Result<()> {
+    for (name, value) in options {
+        let off = matches!(value, Value::Null | Value::Bool(false));
+        let asked = match name.as_str() {
+            "type" | "filterable" | "drop" => false,
+            "ann" => off && is_vector && !value.is_null(),
+            "full_text_search" => match value {
+                Value::Null | Value::Bool(_) | Value::Object(_) => !off,
+                other => {
+                    return Err(wrong_type(
+                        &format!("{path}.{name}"),
+                        other,
+                        "a boolean or a map",
+                    ));
+                }
+            },
+            "regex" | "glob" | "fuzzy" => optional_bool(path, options, name)? == Some(true),
+            "sparse_knn" | "embed" => !off,
+            _ => return Err(unknown_field(name, &OPTIONS)),
+        };
+        if asked {
+            return Err(unsupported(format!("`{path}`: `{name}: {}`", brief(value))));
+        }
+    }
+    Ok(())
+}
+
+fn brief(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(true) => "true",
+        Value::Bool(false) => "false",
+        Value::Object(_) => "{..}",
+        Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => "..",
+    }
+}
+
+fn optional_bool(path: &str, options: &Map<String, Value>, name: &str) -> Result<Option<bool>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(value)) => Ok(Some(*value)),
+        Some(other) => Err(wrong_type(&format!("{path}.{name}"), other, "a boolean")),
+    }
+}
+
+fn parse_ann(
+    path: &str,
+    kind: AttributeType,
+    ann: Option<&Value>,
+) -> Result<Option<DistanceMetric>> {
+    let at = format!("{path}.ann");
+    let options = match ann {
+        None | Some(Value::Null | Value::Bool(false)) => return Ok(None),
+        Some(Value::Bool(true) | Value::Object(_)) if !kind.is_vector() => {
+            let message = format!("expected a vector type such as [128]f32, found `{kind}`");
+            return Err(invalid(&at, message));
+        }
+        Some(Value::Bool(true)) => return Ok(None),
+        Some(Value::Object(options)) => options,
+        Some(other) => return Err(wrong_type(&at, other, "a boolean or a map")),
+    };
+    let mut metric = None;
+    for (name, value) in options {
+        match name.as_str() {
+            "distance_metric" if value.is_null() => {}
+            "distance_metric" => {
+                metric = Some(parse_metric(&format!("{at}.distance_metric"), value)?);
+            }
+            "late_interaction" if matches!(value, Value::Null | Value::Bool(false)) => {}
+            "late_interaction" => return Err(unsupported(format!("`{at}.late_interaction`"))),
+            _ => {
+                return Err(unknown_field(
+                    name,
+                    &["distance_metric", "late_interaction"],
+                ));
+            }
+        }
+    }
+    Ok(metric)
+}
+
+fn parse_type(path: &str, name: &str) -> Result<AttributeType> {
+    if let Some(kind) =
+        AttributeType::parse(name).filter(|kind| *kind != AttributeType::ArrayUnknown)
+    {
+        return Ok(kind);
+    }
+    if is_later_type(name) {
+        return Err(unsupported(format!("`{path}`: type `{}`", clip(name))));
+    }
+    Err(unknown_type(path, name))
+}
+
+fn is_later_type(name: &str) -> bool {
+    let dense = name.strip_prefix("[]").unwrap_or(name);
+    let element = dense
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .filter(|(dims, _)| dims.parse::<u32>().is_ok())
+        .map(|(_, element)| element);
+    let nested = dense.len() != name.len();
+    LATER_TYPES.contains(&name)
+        || matches!(element, Some("f16" | "i8"))
+        || (nested && element == Some("f32"))
+}
+
+fn unknown_type(path: &str, name: &str) -> Error {
+    let message = format!(
+        "unknown type `{}`: expected string, int, uint, float, uuid, datetime, bool, one of them after `[]`, \
+         or a vector such as [128]f32 of 1 to {} dimensions",
+        clip(name),
+        crate::types::limits::VECTOR_DIMS_MAX
+    );
+    malformed(path, message)
+}

@@ -1,0 +1,4 @@
+//! What bodies are refused and how, and answers to the byte.
+
+mod encode;
+mod parse;

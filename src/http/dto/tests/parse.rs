@@ -1,0 +1,497 @@
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+use crate::http::dto::query::{VectorEncoding, parse_query};
+use crate::http::dto::schema::parse_schema_body;
+use crate::http::dto::write::parse_write;
+use crate::query::request::{Consistency, Include, RankBy};
+use crate::types::document::RawValue;
+use crate::types::{AttributeType, DistanceMetric};
+
+/// A body, the status its refusal has, and what the message must contain.
+type Case = (&'static str, u16, &'static str);
+
+fn check(cases: &[Case], parse: impl Fn(&[u8]) -> Result<(), Error>) {
+    for (body, status, part) in cases {
+        let error = match parse(body.as_bytes()) {
+            Ok(()) => panic!("{body}: accepted"),
+            Err(error) => error,
+        };
+        let found = crate::http::error::status(error.kind()).as_u16();
+        assert_eq!(found, *status, "{body}: {}", error.message());
+        assert!(
+            error.message().contains(part),
+            "{body}: {}",
+            error.message()
+        );
+    }
+}
+
+#[test]
+fn write_malformed_is_refused_with_status_and_place() {
+    check(
+        &[
+            ("", 400, "not JSON"),
+            ("{", 400, "not JSON"),
+            ("{} x", 400, "trailing"),
+            (r#"{"upsert_rows":[{"id":1}]}{}"#, 400, "trailing"),
+            (r#"{"upsert_rows":[{"id":tru}]}"#, 400, "not JSON"),
+            (r#"{"upsert_rows":{"id":1}, oops"#, 400, "not JSON"),
+            (
+                r#"{"upsert_rows":[{"id":1,"x":1e999}]}"#,
+                400,
+                "out of range",
+            ),
+            ("[]", 422, "invalid type: sequence, expected a map"),
+            ("{}", 400, "does nothing"),
+            (
+                r#"{"distance_metric":"cosine_distance"}"#,
+                400,
+                "does nothing",
+            ),
+            (
+                r#"{"upsert_rows":{"id":1}}"#,
+                422,
+                "invalid type: map, expected a sequence",
+            ),
+            (r#"{"upsert_rows":[1]}"#, 422, "`upsert_rows[0]`"),
+            (
+                r#"{"upsert_rows":[{"id":1},{"x":1}]}"#,
+                400,
+                "`upsert_rows[1]`: missing `id`",
+            ),
+            (
+                r#"{"upsert_rows":[{"id":1.5}]}"#,
+                422,
+                "`upsert_rows[0].id`",
+            ),
+            (r#"{"upsert_rows":[{"id":null}]}"#, 422, "expected an id"),
+            (
+                r#"{"upsert_rows":[{"id":1,"id":2}]}"#,
+                400,
+                "duplicate field `id`",
+            ),
+            (
+                r#"{"upsert_rows":[{"id":1,"a":2,"a":3}]}"#,
+                400,
+                "duplicate field `a`",
+            ),
+            (r#"{"upsert_rows":[{"id":1,"$dist":2}]}"#, 400, "`$dist`"),
+            (
+                r#"{"upsert_rows":[{"id":1,"$ttl_seconds":2}]}"#,
+                400,
+                "not supported",
+            ),
+            (
+                r#"{"upsert_rows":[],"upsert_rows":[]}"#,
+                400,
+                "duplicate field `upsert_rows`",
+            ),
+            (
+                r#"{"upsert_rows":[],"upsert_columns":{"id":[]}}"#,
+                400,
+                "found both",
+            ),
+            (r#"{"upsert_columns":[]}"#, 422, "expected a map"),
+            (
+                r#"{"upsert_columns":{"a":[1]}}"#,
+                400,
+                "missing column `id`",
+            ),
+            (
+                r#"{"upsert_columns":{"id":[1,2],"a":[1]}}"#,
+                400,
+                "expected 2 values",
+            ),
+            (
+                r#"{"upsert_columns":{"id":[1],"a":5}}"#,
+                422,
+                "`upsert_columns.a`",
+            ),
+            (
+                r#"{"upsert_columns":{"id":[true]}}"#,
+                422,
+                "`upsert_columns.id[0]`",
+            ),
+            (r#"{"deletes":"x"}"#, 422, "expected a sequence"),
+            (r#"{"deletes":[1,{}]}"#, 422, "`deletes[1]`"),
+            (
+                r#"{"deletes":[1],"distance_metric":"l2"}"#,
+                422,
+                "unknown variant `l2`",
+            ),
+            (
+                r#"{"deletes":[1],"upsert_condition":["And",[]]}"#,
+                400,
+                "`upsert_condition` without",
+            ),
+            (
+                r#"{"upsert_rows":[],"upsert_condition":["a","Lt",{"$ref_new":"a"}]}"#,
+                400,
+                "$ref_new",
+            ),
+            (
+                r#"{"deletes":[1],"return_affected_ids":1}"#,
+                422,
+                "expected a boolean",
+            ),
+            (r#"{"patch_rows":[]}"#, 400, "`patch_rows` is not supported"),
+            (
+                r#"{"delete_by_filter":["a","Eq",1]}"#,
+                400,
+                "`delete_by_filter` is not supported",
+            ),
+            (
+                r#"{"copy_from_namespace":"x"}"#,
+                400,
+                "`copy_from_namespace` is not supported",
+            ),
+            (r#"{"upsert_row":[]}"#, 400, "did you mean `upsert_rows`?"),
+            (r#"{"zzz":1}"#, 400, "unknown field `zzz`"),
+        ],
+        |body| parse_write(body).map(drop),
+    );
+}
+
+#[test]
+fn write_nested_too_deep_is_refused() {
+    let body = format!(r#"{{"upsert_rows":[{{"id":1,"a":{}"#, "[".repeat(100_000));
+    let error = parse_write(body.as_bytes()).expect_err("too deep");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    assert!(
+        error.message().contains("recursion limit"),
+        "{}",
+        error.message()
+    );
+}
+
+#[test]
+fn schema_malformed_or_of_a_later_version_is_refused() {
+    check(
+        &[
+            ("[]", 422, "expected a map"),
+            (r#"{"a":"strin"}"#, 422, "unknown type `strin`"),
+            (r#"{"a":5}"#, 422, "expected a type name or a map"),
+            (r#"{"a":{"filterable":true}}"#, 422, "missing field `type`"),
+            (
+                r#"{"a":{"type":"int","filterable":"x"}}"#,
+                422,
+                "`a.filterable`",
+            ),
+            (
+                r#"{"a":{"type":"int","nope":1}}"#,
+                400,
+                "unknown field `nope`",
+            ),
+            (
+                r#"{"a":{"type":"int","ann":true}}"#,
+                400,
+                "expected a vector type",
+            ),
+            (
+                r#"{"a":{"type":"[2]f32","ann":{"distance_metric":"x"}}}"#,
+                422,
+                "unknown variant `x`",
+            ),
+            (
+                r#"{"a":{"type":"[2]f32","filterable":true}}"#,
+                400,
+                "`filterable`",
+            ),
+            (r#"{"a":"[0]f32"}"#, 422, "unknown type"),
+            (r#"{"a":"[2]f16"}"#, 400, "not supported"),
+            (r#"{"a":"[2]i8"}"#, 400, "not supported"),
+            (r#"{"a":"[][2]f32"}"#, 400, "not supported"),
+            (r#"{"a":"bytes"}"#, 400, "not supported"),
+            (r#"{"a":"{}f16"}"#, 400, "not supported"),
+            (
+                r#"{"a":{"type":"string","full_text_search":true}}"#,
+                400,
+                "`full_text_search: true`",
+            ),
+            (
+                r#"{"a":{"type":"string","full_text_search":{}}}"#,
+                400,
+                "full_text_search",
+            ),
+            (
+                r#"{"a":{"type":"string","full_text_search":3}}"#,
+                422,
+                "full_text_search",
+            ),
+            (r#"{"a":{"type":"string","regex":true}}"#, 400, "regex"),
+            (r#"{"a":{"drop":true}}"#, 400, "drop"),
+            (
+                r#"{"id":"int"}"#,
+                400,
+                "expected `uint`, `uuid` or `string`",
+            ),
+            (r#"{"$a":"int"}"#, 400, "invalid attribute name"),
+            (r#"{"a":"int","a":"int"}"#, 400, "duplicate field `a`"),
+        ],
+        |body| parse_schema_body(body).map(drop),
+    );
+}
+
+#[test]
+fn schema_options_turned_off_are_accepted() {
+    let body = r#"{"id":"uuid","t":{"type":"string","filterable":false,"full_text_search":false,"regex":null},
+        "vector":{"type":"[4]f32","ann":{"distance_metric":"euclidean_squared"}},"w":{"type":"[2]f32","ann":true}}"#;
+    let spec = parse_schema_body(body.as_bytes()).expect("valid");
+    assert_eq!(spec.id_kind, Some(crate::types::IdKind::Uuid));
+    assert_eq!(spec.attributes["t"].filterable, Some(false));
+    assert_eq!(
+        spec.attributes["vector"].metric,
+        Some(DistanceMetric::EuclideanSquared)
+    );
+    assert_eq!(spec.attributes["w"].kind, AttributeType::Vector { dims: 2 });
+    assert_eq!(spec.attributes["w"].metric, None);
+}
+
+#[test]
+fn query_malformed_is_refused_with_status_and_place() {
+    check(
+        &[
+            ("x", 400, "not JSON"),
+            ("[]", 422, "expected a map"),
+            ("{}", 400, "asks nothing"),
+            (r#"{"rank_by":["id","asc"]}"#, 400, "missing `limit`"),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"top_k":1}"#,
+                400,
+                "found both",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":0}"#,
+                400,
+                "expected 1 to 10000, found 0",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":null}"#,
+                400,
+                "found null",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":10001}"#,
+                400,
+                "found 10001",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":9999,"offset":2}"#,
+                400,
+                "reach too far",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"top_k":-1}"#,
+                422,
+                "`top_k`: invalid type: integer `-1`",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"top_k":1.5}"#,
+                422,
+                "floating point `1.5`",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"top_k":"1"}"#,
+                422,
+                "string \"1\"",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":{}}"#,
+                422,
+                "missing field `total`",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":{"total":1,"per":{}}}"#,
+                400,
+                "`limit.per` is not supported",
+            ),
+            (r#"{"rank_by":"id","limit":1}"#, 422, "`rank_by`"),
+            (r#"{"rank_by":[],"limit":1}"#, 400, "empty list"),
+            (r#"{"rank_by":["id"],"limit":1}"#, 422, "unknown form"),
+            (
+                r#"{"rank_by":["id","up"],"limit":1}"#,
+                422,
+                "unknown ranking `up`",
+            ),
+            (
+                r#"{"rank_by":["v","ANN"],"limit":1}"#,
+                422,
+                "invalid length 2",
+            ),
+            (r#"{"rank_by":["v","ANN",[]],"limit":1}"#, 400, "empty"),
+            (
+                r#"{"rank_by":["v","ANN",[1,"x"]],"limit":1}"#,
+                422,
+                "expected a number",
+            ),
+            (
+                r#"{"rank_by":["v","ANN",[[1]]],"limit":1}"#,
+                400,
+                "list of vectors",
+            ),
+            (
+                r#"{"rank_by":["v","kNN",[1]],"limit":1}"#,
+                400,
+                "needs `filters`",
+            ),
+            (
+                r#"{"rank_by":["t","BM25","x"],"limit":1}"#,
+                400,
+                "`BM25` is not supported",
+            ),
+            (
+                r#"{"rank_by":["Sum",[["t","BM25","x"]]],"limit":1}"#,
+                400,
+                "`Sum` is not supported",
+            ),
+            (
+                r#"{"rank_by":["t","Eq","x"],"limit":1}"#,
+                400,
+                "filter `Eq` as a rank",
+            ),
+            (
+                r#"{"rank_by":[["a","asc"],["b"]],"limit":1}"#,
+                422,
+                "invalid key",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"filters":"a = 1"}"#,
+                400,
+                "`filters` as a string",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"include_attributes":"a"}"#,
+                422,
+                "include_attributes",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"include_attributes":true,"exclude_attributes":[]}"#,
+                400,
+                "found both",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"exclude_attributes":["id"]}"#,
+                400,
+                "cannot be excluded",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"distance_metric":"cosine_distance"}"#,
+                400,
+                "distance_metric",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"vector_encoding":"hex"}"#,
+                422,
+                "unknown variant `hex`",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"consistency":"eventual"}"#,
+                422,
+                "invalid type: string \"eventual\", expected struct Consistency",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"consistency":{"level":"x"}}"#,
+                422,
+                "unknown variant `x`, expected `strong` or `eventual`",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"consistency":{}}"#,
+                422,
+                "missing field `level`",
+            ),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"consistency":{"level":"session"}}"#,
+                422,
+                "`min_seq`",
+            ),
+            (
+                r#"{"aggregate_by":{"n":["Count"]}}"#,
+                400,
+                "`aggregate_by` is not supported",
+            ),
+            (r#"{"queries":[]}"#, 400, "`queries` is not supported"),
+            (
+                r#"{"rank_by":["id","asc"],"limit":1,"filter":[]}"#,
+                400,
+                "did you mean `filters`?",
+            ),
+            (r#"{"limit":1,"limit":2}"#, 400, "duplicate field `limit`"),
+        ],
+        |body| parse_query(body).map(drop),
+    );
+}
+
+#[test]
+fn query_forms_become_typed() {
+    let body = r#"{"rank_by":["v","ANN",[1,2.5]],"limit":{"total":3},"offset":1,"include_attributes":["id","a","a"],
+        "vector_encoding":"base64","consistency":{"level":"eventual"},"distance_metric":"dot_product"}"#;
+    let (query, encoding) = parse_query(body.as_bytes()).expect("valid");
+    let vector = RawValue::Numbers {
+        values: vec![1.0, 2.5],
+        integers: false,
+    };
+    let expected = RankBy::Vector {
+        attribute: "v".to_owned(),
+        vector,
+        exact: false,
+    };
+    assert_eq!(query.rank_by, expected);
+    assert_eq!((query.limit, query.offset), (3, 1));
+    assert_eq!(query.include, Include::Only(vec!["a".to_owned()]));
+    assert_eq!(encoding, VectorEncoding::Base64);
+    assert_eq!(
+        query.consistency,
+        Consistency::Eventual {
+            max_staleness_seconds: 60
+        }
+    );
+    let body = r#"{"rank_by":[["Sum","desc"],["id","asc"]],"top_k":10000}"#;
+    let (query, _) = parse_query(body.as_bytes()).expect("valid");
+    let RankBy::Order(keys) = query.rank_by else {
+        panic!("expected an order")
+    };
+    assert_eq!(keys.len(), 2);
+    assert!(keys[0].descending && keys[0].attribute == "Sum");
+}
+
+#[test]
+fn write_rows_and_columns_mean_the_same() {
+    let rows = r#"{"upsert_rows":[{"id":18446744073709551615,"v":[1,0.5],"t":"x"},{"id":2,"v":[3,4],"t":null}]}"#;
+    let columns =
+        r#"{"upsert_columns":{"id":[18446744073709551615,2],"v":[[1,0.5],[3,4]],"t":["x",null]}}"#;
+    let rows = parse_write(rows.as_bytes()).expect("valid");
+    let columns = parse_write(columns.as_bytes()).expect("valid");
+    assert_eq!(rows.upserts, columns.upserts);
+    assert_eq!(rows.upserts[0].id, RawValue::Uint(u64::MAX));
+    let vector = RawValue::Numbers {
+        values: vec![3.0, 4.0],
+        integers: true,
+    };
+    assert_eq!(rows.upserts[1].attributes[0], (Arc::from("v"), vector));
+    assert_eq!(rows.upserts[1].attributes[1].1, RawValue::Null);
+    let shared = Arc::ptr_eq(
+        &rows.upserts[0].attributes[0].0,
+        &rows.upserts[1].attributes[0].0,
+    );
+    assert!(shared, "names are shared among rows");
+}
+
+#[test]
+fn write_integers_beyond_f64_stay_exact() {
+    let body =
+        r#"{"upsert_rows":[{"id":1,"a":[1,9007199254740993],"b":[],"c":[9007199254740992]}]}"#;
+    let batch = parse_write(body.as_bytes()).expect("valid");
+    let values: Vec<&RawValue> = batch.upserts[0]
+        .attributes
+        .iter()
+        .map(|(_, value)| value)
+        .collect();
+    let exact = RawValue::Array(vec![RawValue::Int(1), RawValue::Int(9_007_199_254_740_993)]);
+    assert_eq!(values[0], &exact);
+    assert_eq!(values[1], &RawValue::Array(Vec::new()));
+    assert!(matches!(
+        values[2],
+        RawValue::Numbers { integers: true, .. }
+    ));
+}

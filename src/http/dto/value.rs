@@ -1,0 +1,169 @@
+//! Values of documents straight from JSON: number lists stay flat, because most of them are vectors.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::error::{Error, Result};
+use crate::types::document::RawValue;
+use crate::types::{limits, schema};
+
+/// A name shared among rows.
+pub(super) type Name = Arc<str>;
+
+/// Reads one value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnyRaw;
+
+impl<'de> DeserializeSeed<'de> for AnyRaw {
+    type Value = RawValue;
+
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        reader: D,
+    ) -> std::result::Result<RawValue, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnyRaw {
+    type Value = RawValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<RawValue, E> {
+        Ok(RawValue::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> std::result::Result<RawValue, E> {
+        Ok(RawValue::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> std::result::Result<RawValue, E> {
+        Ok(RawValue::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> std::result::Result<RawValue, E> {
+        Ok(i64::try_from(value).map_or(RawValue::Uint(value), RawValue::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> std::result::Result<RawValue, E> {
+        Ok(RawValue::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> std::result::Result<RawValue, E> {
+        Ok(RawValue::String(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<RawValue, A::Error> {
+        let mut numbers = Vec::new();
+        let mut integers = true;
+        while let Some(value) = seq.next_element_seed(self)? {
+            match exact(&value) {
+                Some((number, integer)) => {
+                    numbers.push(number);
+                    integers &= integer;
+                }
+                None => return mixed(numbers, integers, value, seq),
+            }
+        }
+        if numbers.is_empty() {
+            return Ok(RawValue::Array(Vec::new()));
+        }
+        Ok(RawValue::Numbers {
+            values: numbers,
+            integers,
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawValue, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(RawValue::Object)
+    }
+}
+
+/// The number as f64 and whether it was an integer, if f64 holds it exactly.
+fn exact(value: &RawValue) -> Option<(f64, bool)> {
+    match value {
+        RawValue::Int(int) => {
+            let number = *int as f64;
+            (number as i128 == i128::from(*int)).then_some((number, true))
+        }
+        RawValue::Uint(int) => {
+            let number = *int as f64;
+            (number as i128 == i128::from(*int)).then_some((number, true))
+        }
+        RawValue::Float(number) => Some((*number, false)),
+        RawValue::Null
+        | RawValue::Bool(_)
+        | RawValue::String(_)
+        | RawValue::Numbers { .. }
+        | RawValue::Array(_)
+        | RawValue::Object => None,
+    }
+}
+
+/// Goes on with a list that turned out not to be numbers only.
+fn mixed<'de, A: SeqAccess<'de>>(
+    numbers: Vec<f64>,
+    integers: bool,
+    first_other: RawValue,
+    mut seq: A,
+) -> std::result::Result<RawValue, A::Error> {
+    let restore = |number: f64| match integers {
+        true if number >= 9_223_372_036_854_775_808.0 => RawValue::Uint(number as u64),
+        true => RawValue::Int(number as i64),
+        false => RawValue::Float(number),
+    };
+    let mut values: Vec<RawValue> = numbers.into_iter().map(restore).collect();
+    values.push(first_other);
+    while let Some(value) = seq.next_element_seed(AnyRaw)? {
+        values.push(value);
+    }
+    Ok(RawValue::Array(values))
+}
+
+/// The attribute names of one request, each allocated and checked once, and the row that used it last.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    known: RefCell<HashMap<Name, usize>>,
+}
+
+impl Names {
+    /// Looks up or adds a name.
+    ///
+    /// Errors: `InvalidRequest` for an illegal name, over the limit of names, or twice in row `row_idx`.
+    pub(super) fn intern(&self, name: &str, row_idx: usize) -> Result<Name> {
+        let mut known = self.known.borrow_mut();
+        if let Some((shared, _)) = known.get_key_value(name) {
+            let shared = Arc::clone(shared);
+            if known.insert(Arc::clone(&shared), row_idx + 1) == Some(row_idx + 1) {
+                return Err(super::json::duplicate(name));
+            }
+            return Ok(shared);
+        }
+        if matches!(name, "$ttl_seconds" | "$expires_at") {
+            return Err(super::json::unsupported(format!("`{name}`")));
+        }
+        if name != "id" {
+            schema::validate_attribute_name(name)?;
+        }
+        // One more for `id`.
+        if known.len() > limits::ATTRIBUTES_MAX {
+            let message = format!(
+                "too many attributes: expected at most {}",
+                limits::ATTRIBUTES_MAX
+            );
+            return Err(Error::invalid(message));
+        }
+        let shared = Name::from(name);
+        known.insert(Arc::clone(&shared), row_idx + 1);
+        Ok(shared)
+    }
+}

@@ -1,0 +1,112 @@
+//! The HTTP edge: routes to handlers, bodies to typed requests, errors to status codes.
+//!
+//! Owns: the route table, request ids, authentication of requests, body limits, the foreign API's words.
+//! Must not know: the store, the log, segments; a handler calls the engine once. Read [`router`] first,
+//! then `v2.rs`; errors become answers in `error.rs` and nowhere else.
+
+mod body;
+mod dto;
+mod error;
+mod extract;
+mod observe;
+mod process;
+mod unserved;
+mod v2;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+
+use crate::access::Keyring;
+use crate::config::ServerSettings;
+use crate::namespace::Engine;
+use crate::runtime::{ComputePool, MemoryBudget};
+use crate::telemetry::Metrics;
+use crate::types::{Clock, Entropy};
+
+/// What handlers need. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// The engine.
+    pub engine: Engine,
+    /// Valid keys.
+    pub keyring: Arc<Keyring>,
+    /// Numbers of this node.
+    pub metrics: Arc<Metrics>,
+    /// Memory for request bodies, sent and decoded.
+    pub budget: MemoryBudget,
+    /// Where large bodies are decoded and parsed.
+    pub compute: Arc<ComputePool>,
+    /// Limits and times of the edge.
+    pub settings: Arc<ServerSettings>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Request ids.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+pub(super) const LIVEZ: &str = "/livez";
+pub(super) const READY: &str = "/ready";
+pub(super) const READYZ: &str = "/readyz";
+pub(super) const HEALTH: &str = "/health";
+pub(super) const METRICS: &str = "/metrics";
+pub(super) const NAMESPACES: &str = "/v1/namespaces";
+pub(super) const NAMESPACE: &str = "/v2/namespaces/{ns}";
+pub(super) const QUERY: &str = "/v2/namespaces/{ns}/query";
+pub(super) const SCHEMA: &str = "/v1/namespaces/{ns}/schema";
+pub(super) const METADATA_V1: &str = "/v1/namespaces/{ns}/metadata";
+pub(super) const METADATA_V2: &str = "/v2/namespaces/{ns}/metadata";
+pub(super) const WARM: &str = "/v1/namespaces/{ns}/hint_cache_warm";
+
+/// Every pattern that is served.
+pub(super) const SERVED: [&str; 12] = [
+    LIVEZ,
+    READY,
+    READYZ,
+    HEALTH,
+    METRICS,
+    NAMESPACES,
+    NAMESPACE,
+    QUERY,
+    SCHEMA,
+    METADATA_V1,
+    METADATA_V2,
+    WARM,
+];
+
+/// Builds the router: the route table, and around it, from the inside out, authentication, observation
+/// (request id, time limit, panics, errors, logs, metrics) and compression of answers.
+pub fn router(state: AppState) -> Router {
+    let mut routes = Router::new()
+        .route(LIVEZ, get(process::live))
+        .route(READY, get(process::ready))
+        .route(READYZ, get(process::ready))
+        .route(HEALTH, get(process::health))
+        .route(METRICS, get(process::metrics))
+        .route(NAMESPACES, get(v2::list))
+        .route(NAMESPACE, post(v2::write).delete(v2::delete))
+        .route(QUERY, post(v2::query))
+        .route(SCHEMA, get(v2::schema).post(v2::update_schema))
+        .route(METADATA_V1, get(v2::metadata_v1).patch(unserved::answer))
+        .route(METADATA_V2, get(v2::metadata_v2))
+        .route(WARM, get(v2::warm));
+    for path in unserved::PATHS {
+        routes = routes.route(path, axum::routing::any(unserved::answer));
+    }
+    routes
+        .fallback(unserved::no_such_route)
+        .method_not_allowed_fallback(unserved::wrong_method)
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            extract::authenticate,
+        ))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            observe::observe,
+        ))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .with_state(state)
+}

@@ -1,0 +1,127 @@
+//! The compatible data plane: each handler parses, calls the engine once, encodes.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::dto::namespace::{MetadataVersion, list_view, metadata_view, parse_list, schema_view};
+use super::dto::query::parse_query;
+use super::dto::reply::encode_query;
+use super::dto::schema::parse_schema_body;
+use super::dto::write::{encode_write, parse_write};
+use super::error::Problem;
+use super::extract::{Namespace, Started, idempotency_key, idempotency_text};
+use super::{AppState, body};
+use crate::error::Error;
+
+type Answer = Result<Response, Problem>;
+
+/// `POST /v2/namespaces/{ns}`.
+pub(super) async fn write(
+    State(state): State<AppState>,
+    started: Started,
+    Namespace(name): Namespace,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let key = idempotency_text(&headers)?;
+    let payload = body::read(&state, &headers, body).await?;
+    let (batch, key) = body::parse(&state, payload.bytes.clone(), move |bytes| {
+        let batch = parse_write(bytes)?;
+        Ok((batch, key.map(|text| idempotency_key(&text, bytes))))
+    })
+    .await?;
+    let conditional = batch.upsert_condition.is_some();
+    let outcome = state.engine.write(&name, batch, key).await?;
+    let elapsed_ms = started.elapsed_ms(&state);
+    Ok(json_bytes(encode_write(&outcome, conditional, elapsed_ms)?))
+}
+
+/// `POST /v2/namespaces/{ns}/query`.
+pub(super) async fn query(
+    State(state): State<AppState>,
+    started: Started,
+    Namespace(name): Namespace,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let payload = body::read(&state, &headers, body).await?;
+    let (query, encoding) = body::parse(&state, payload.bytes.clone(), parse_query).await?;
+    let reply = state.engine.query(&name, query).await?;
+    let elapsed_ms = started.elapsed_ms(&state);
+    Ok(json_bytes(encode_query(&reply, encoding, elapsed_ms)?))
+}
+
+/// `DELETE /v2/namespaces/{ns}`.
+pub(super) async fn delete(State(state): State<AppState>, Namespace(name): Namespace) -> Answer {
+    state.engine.delete(&name).await?;
+    Ok(Json(json!({"status": "OK"})).into_response())
+}
+
+/// `GET /v1/namespaces`.
+pub(super) async fn list(
+    State(state): State<AppState>,
+    parameters: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
+) -> Answer {
+    let Query(parameters) =
+        parameters.map_err(|error| Error::invalid("invalid query string").with_source(error))?;
+    let request = parse_list(&parameters)?;
+    let after = request.after.as_ref();
+    let page = state
+        .engine
+        .list(&request.prefix, after, request.page_size)
+        .await?;
+    Ok(Json(list_view(&page)).into_response())
+}
+
+/// `GET /v1/namespaces/{ns}/schema`.
+pub(super) async fn schema(State(state): State<AppState>, Namespace(name): Namespace) -> Answer {
+    let description = state.engine.describe(&name).await?;
+    Ok(Json(schema_view(&description.schema)).into_response())
+}
+
+/// `POST /v1/namespaces/{ns}/schema`: the body is the bare map.
+pub(super) async fn update_schema(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let payload = body::read(&state, &headers, body).await?;
+    let spec = body::parse(&state, payload.bytes.clone(), parse_schema_body).await?;
+    let schema = state.engine.update_schema(&name, spec).await?;
+    Ok(Json(schema_view(&schema)).into_response())
+}
+
+/// `GET /v1/namespaces/{ns}/metadata`.
+pub(super) async fn metadata_v1(state: State<AppState>, name: Namespace) -> Answer {
+    metadata(state, name, MetadataVersion::V1).await
+}
+
+/// `GET /v2/namespaces/{ns}/metadata`.
+pub(super) async fn metadata_v2(state: State<AppState>, name: Namespace) -> Answer {
+    metadata(state, name, MetadataVersion::V2).await
+}
+
+async fn metadata(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+    version: MetadataVersion,
+) -> Answer {
+    let description = state.engine.describe(&name).await?;
+    Ok(Json(metadata_view(&description, version)).into_response())
+}
+
+/// `GET /v1/namespaces/{ns}/hint_cache_warm`: describing a namespace brings its state into memory.
+pub(super) async fn warm(State(state): State<AppState>, Namespace(name): Namespace) -> Answer {
+    state.engine.describe(&name).await?;
+    let body = json!({"status": "ACCEPTED", "message": "the namespace is in memory"});
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+fn json_bytes(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}

@@ -1,0 +1,31 @@
+//! Loading the newest readable manifest.
+
+use crate::error::Result;
+use crate::format::{manifest as codec, path};
+use crate::lsm::State;
+use crate::store::Bucket;
+use crate::types::NamespaceId;
+
+/// Loads the newest manifest that can be read, an older one where the newest is damaged (the log is
+/// replayed from there); `None` where there is none at all.
+///
+/// Errors: `Unavailable`; the newest one's `Corrupted` where all are damaged.
+pub async fn load_newest(bucket: &dyn Bucket, id: NamespaceId) -> Result<Option<State>> {
+    let mut newest_error = None;
+    for listed in bucket.list(&path::manifest_prefix(id), None, None).await? {
+        let Some(found) = bucket.get(&listed.key).await? else {
+            continue; // deleted since the listing: a newer one exists
+        };
+        let decoded = path::parse_manifest(id, &listed.key)
+            .and_then(|seq| codec::decode(&listed.key, Some(seq), &found.bytes));
+        match decoded {
+            Ok(state) => return Ok(Some(state)),
+            Err(error) if error.code() == "unknown_format" => return Err(error),
+            Err(error) => {
+                tracing::error!(object_key = %listed.key, error = %error, "manifest is damaged");
+                newest_error.get_or_insert(error);
+            }
+        }
+    }
+    newest_error.map_or(Ok(None), Err)
+}

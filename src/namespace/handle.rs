@@ -1,0 +1,218 @@
+//! One open namespace on this node: its log, its tail, and the view that readers take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+use super::Shared;
+use super::open;
+use super::read::Probe;
+use super::write::CommitQueue;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Slot;
+use crate::lsm::state::Life;
+use crate::lsm::{Anchor, Applied, Entry, State, Tail, TailView};
+use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, SlotName, Timestamp, WalSeq};
+use crate::wal::{Advanced, Proof, Wal};
+
+/// The log as this node knows it, and the rows it brought.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) state: State,
+    pub(crate) tail: Tail,
+    pub(crate) proof: Proof,
+}
+
+impl Log {
+    /// Takes slots that were adopted.
+    pub(crate) fn adopt(&mut self, state: State, adopted: &[(Slot, Applied)]) -> Result<()> {
+        self.state = state;
+        for (slot, applied) in adopted {
+            if *applied == Applied::Effective && matches!(slot.entry, Entry::Write(_)) {
+                self.tail.apply(
+                    slot.header.seq,
+                    slot.effects.upserts.as_ref(),
+                    slot.effects.deletes.as_ref(),
+                    &self.state.schema,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a reader sees: one state and its tail. Never changes once published.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) seq: WalSeq,
+    pub(crate) life: Life,
+    pub(crate) schema: Arc<NamespaceSchema>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) written_at: Timestamp,
+    pub(crate) tail: TailView,
+    pub(crate) next_slot: SlotName,
+    pub(crate) anchor: Anchor,
+}
+
+impl View {
+    fn of(log: &Log) -> Self {
+        let state = &log.state;
+        Self {
+            seq: state.seq,
+            life: state.life,
+            schema: Arc::clone(&state.schema),
+            created_at: state.created_at,
+            written_at: state.written_at,
+            tail: log.tail.view(state.seq),
+            next_slot: state.next_slot(),
+            anchor: state.anchor(),
+        }
+    }
+}
+
+/// One open namespace.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) name: NamespaceName,
+    pub(crate) wal: Wal,
+    /// `None` after an outcome that could not be resolved: opened again from the bucket by the next one
+    /// who needs it.
+    pub(crate) log: Mutex<Option<Log>>,
+    view: ArcSwap<View>,
+    pub(crate) queue: CommitQueue,
+    pub(crate) probe: Probe,
+    /// When its view was last proven current, monotonic milliseconds.
+    proven_at_ms: AtomicU64,
+    used_at_ms: AtomicU64,
+}
+
+impl Namespace {
+    /// Makes a handle around a log that was just read or begun.
+    pub(crate) fn new(shared: Arc<Shared>, name: NamespaceName, wal: Wal, log: Log) -> Arc<Self> {
+        let now = shared.clock.monotonic_ms();
+        let namespace = Arc::new(Self {
+            view: ArcSwap::from_pointee(View::of(&log)),
+            log: Mutex::new(Some(log)),
+            queue: CommitQueue::default(),
+            probe: Probe::default(),
+            proven_at_ms: AtomicU64::new(now),
+            used_at_ms: AtomicU64::new(now),
+            shared,
+            name,
+            wal,
+        });
+        namespace.count_tail(0, 0, &namespace.view());
+        namespace
+    }
+
+    pub(crate) fn id(&self) -> NamespaceId {
+        self.wal.id()
+    }
+
+    /// The view last published.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    pub(crate) fn touch(&self) {
+        let now = self.shared.clock.monotonic_ms();
+        self.used_at_ms.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn used_at_ms(&self) -> u64 {
+        self.used_at_ms.load(Ordering::Relaxed)
+    }
+
+    /// How long ago its view was proven current, milliseconds of this node's monotonic clock.
+    pub(crate) fn staleness_ms(&self) -> u64 {
+        let now = self.shared.clock.monotonic_ms();
+        now.saturating_sub(self.proven_at_ms.load(Ordering::Acquire))
+    }
+
+    /// Records that the view was current at a moment after `began_ms`.
+    pub(crate) fn prove(&self, began_ms: u64) {
+        self.proven_at_ms.fetch_max(began_ms, Ordering::AcqRel);
+    }
+
+    /// Publishes what the log says now.
+    pub(crate) fn publish(&self, log: &Log) -> Arc<View> {
+        let view = Arc::new(View::of(log));
+        let old = self.view.swap(Arc::clone(&view));
+        self.count_tail(old.tail.live_rows, old.tail.memory_bytes, &view);
+        view
+    }
+
+    fn count_tail(&self, old_rows: u64, old_bytes: u64, view: &View) {
+        let gauges = &self.shared.metrics.namespace;
+        let change = |new: u64, old: u64| new as i64 - old as i64;
+        gauges.tail_rows.add(change(view.tail.live_rows, old_rows));
+        gauges
+            .tail_bytes
+            .add(change(view.tail.memory_bytes, old_bytes));
+    }
+
+    /// The log, opened again from the bucket where it had to be discarded.
+    pub(crate) async fn take_log(&self, slot: &mut Option<Log>) -> Result<Log> {
+        match slot.take() {
+            Some(log) => Ok(log),
+            None => open::open_log(&self.wal, None).await,
+        }
+    }
+
+    /// Catches up with the bucket and publishes. On an error the log is discarded, not half changed.
+    pub(crate) async fn catch_up(&self, slot: &mut Option<Log>) -> Result<Arc<View>> {
+        let began_ms = self.shared.clock.monotonic_ms();
+        let mut log = self.take_log(slot).await?;
+        // The state and rows of `log` stay whole until everything has been read.
+        let mut proof = log.proof;
+        let advanced = match self.wal.advance(log.state.clone(), &mut proof).await {
+            Ok(advanced) => advanced,
+            Err(error) => {
+                *slot = Some(log);
+                return Err(error);
+            }
+        };
+        match advanced {
+            Advanced::Current { state, adopted } => {
+                log.proof = proof;
+                log.adopt(*state, &adopted)?;
+            }
+            Advanced::Reopen => {
+                self.shared.metrics.wal.anchor_failures_total.inc();
+                log = open::open_log(&self.wal, None).await?;
+            }
+        }
+        let view = self.publish(&log);
+        *slot = Some(log);
+        self.prove(began_ms);
+        Ok(view)
+    }
+
+    /// Locks the log and catches up.
+    pub(crate) async fn refresh(&self) -> Result<Arc<View>> {
+        let mut slot = self.log.lock().await;
+        self.catch_up(&mut slot).await
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let view = self.view.load();
+        let gauges = &self.shared.metrics.namespace;
+        gauges.tail_rows.sub(view.tail.live_rows as i64);
+        gauges.tail_bytes.sub(view.tail.memory_bytes as i64);
+    }
+}
+
+/// The answer to anything asked of a namespace that does not exist.
+pub(crate) fn not_found(name: &NamespaceName) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "namespace_not_found",
+        format!("namespace `{name}` was not found"),
+    )
+    .with_detail("namespace", name)
+}

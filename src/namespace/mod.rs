@@ -1,0 +1,313 @@
+//! The engine: namespaces that can be written, queried, listed, dropped.
+//!
+//! Owns: the write arrow (`write/mod.rs`), the read arrow (`read/mod.rs`), opening and naming.
+//! Must not know: HTTP, JSON, status codes. Read `Engine` first.
+
+pub mod describe;
+mod handle;
+mod name;
+mod open;
+mod read;
+mod registry;
+mod write;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+use crate::format::path;
+use crate::format::record::NameRecord;
+use crate::lsm::state::Life;
+use crate::query::reply::Reply;
+use crate::query::request::{Consistency, Query};
+use crate::rows;
+use crate::runtime::compute::ComputePool;
+use crate::runtime::tasks::Tasks;
+use crate::store::Bucket;
+use crate::telemetry::metrics::Metrics;
+use crate::types::document::{SchemaSpec, WriteBatch, WriteOutcome};
+use crate::types::{Clock, Entropy, NamespaceId, NamespaceName, NamespaceSchema, limits};
+use crate::wal::Wal;
+
+use describe::{Description, Health, NamespacePage};
+use handle::{Namespace, not_found};
+use name::Meaning;
+use read::Answer;
+use registry::Registry;
+use write::Request;
+
+/// How often a name may be dropped and created again under one request.
+const TRIES_MAX: u32 = 4;
+
+/// Hashes of a request's `Idempotency-Key` and of its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    /// First 16 bytes of the key's SHA-256.
+    pub key: u128,
+    /// First 16 bytes of the body's SHA-256.
+    pub body: u128,
+}
+
+/// What an engine may be told.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Check the anchor of every commit and probe, also where the store's clock would allow to skip it.
+    pub always_check_anchor: bool,
+    /// Tail memory of one namespace from which writes are slowed down, bytes.
+    pub tail_slow_bytes: u64,
+    /// Tail memory of one namespace from which writes are refused, bytes.
+    pub tail_max_bytes: u64,
+    /// Tail memory of all namespaces from which idle ones are closed, bytes.
+    pub node_tail_bytes: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            always_check_anchor: false,
+            tail_slow_bytes: limits::TAIL_BYTES_SLOW,
+            tail_max_bytes: limits::TAIL_BYTES_MAX,
+            node_tail_bytes: 4 * limits::TAIL_BYTES_MAX,
+        }
+    }
+}
+
+/// The world an engine lives in.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The store.
+    pub bucket: Arc<dyn Bucket>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// CPU threads.
+    pub compute: Arc<ComputePool>,
+    /// Where numbers go.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What every namespace of an engine shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) bucket: Arc<dyn Bucket>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) compute: Arc<ComputePool>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tasks: Tasks,
+    pub(crate) options: EngineOptions,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn wal(&self, id: NamespaceId) -> Wal {
+        Wal::new(
+            Arc::clone(&self.bucket),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.entropy),
+            id,
+            self.options.always_check_anchor,
+        )
+    }
+}
+
+/// The engine of one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+}
+
+impl Engine {
+    /// Makes an engine; it asks the store nothing until it is used.
+    pub fn new(world: World, options: EngineOptions) -> Self {
+        let shared = Arc::new(Shared {
+            bucket: world.bucket,
+            clock: world.clock,
+            entropy: world.entropy,
+            compute: world.compute,
+            metrics: world.metrics,
+            tasks: Tasks::default(),
+            draining: AtomicBool::new(false),
+            options,
+        });
+        Self {
+            registry: Arc::new(Registry::new(Arc::clone(&shared))),
+            shared,
+        }
+    }
+
+    /// Writes: resolves once the request is durable and visible to every strong read.
+    ///
+    /// The first write with documents creates the namespace. Errors: `InvalidRequest` (nothing changed),
+    /// `NotFound` for a write without documents to a namespace that does not exist, `QuotaExceeded`,
+    /// `Unavailable` (nothing changed), `OutcomeUnknown`. Cancel safe: the write may still happen.
+    pub async fn write(
+        &self,
+        name: &NamespaceName,
+        batch: WriteBatch,
+        key: Option<IdempotencyKey>,
+    ) -> Result<WriteOutcome> {
+        let request = Request {
+            batch: Arc::new(batch),
+            key,
+        };
+        for _ in 0..TRIES_MAX {
+            let namespace = match self.registry.find(name).await? {
+                Some(open) => open,
+                None => {
+                    // What cannot be written must not create anything.
+                    rows::bind(&NamespaceSchema::default(), &request.batch)?;
+                    if request.batch.upserts.is_empty() {
+                        return Err(not_found(name));
+                    }
+                    self.registry.find_or_create(name).await?
+                }
+            };
+            match namespace.write(request.clone()).await {
+                Err(error) if error.code() == "namespace_not_found" => {
+                    self.registry.forget(&namespace);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(restless(name))
+    }
+
+    /// Answers a query. Errors: `NotFound`, `InvalidRequest`, `Unavailable`, `Corrupted`. Cancel safe.
+    pub async fn query(&self, name: &NamespaceName, query: Query) -> Result<Reply> {
+        for _ in 0..TRIES_MAX {
+            let namespace = self.find(name).await?;
+            match namespace.query(query.clone()).await? {
+                Answer::Is(reply) => return Ok(reply),
+                Answer::Dropped => self.registry.forget(&namespace),
+            }
+        }
+        Err(restless(name))
+    }
+
+    /// Describes a namespace, strongly consistent. Errors: `NotFound`, `Unavailable`. Cancel safe.
+    pub async fn describe(&self, name: &NamespaceName) -> Result<Description> {
+        for _ in 0..TRIES_MAX {
+            let namespace = self.find(name).await?;
+            let view = namespace.view_at(Consistency::Strong).await?;
+            if view.life != Life::Live {
+                self.registry.forget(&namespace);
+                continue;
+            }
+            return Ok(Description {
+                schema: Arc::clone(&view.schema),
+                rows: view.tail.live_rows,
+                bytes: view.tail.live_bytes,
+                unindexed_rows: view.tail.live_rows,
+                unindexed_bytes: view.tail.live_bytes,
+                created_at: view.created_at,
+                last_write_at: view.written_at,
+                seq: view.seq,
+            });
+        }
+        Err(restless(name))
+    }
+
+    /// Changes the schema alone and gives the whole of it. Errors: as `write`, and `NotFound`.
+    pub async fn update_schema(
+        &self,
+        name: &NamespaceName,
+        spec: SchemaSpec,
+    ) -> Result<Arc<NamespaceSchema>> {
+        let batch = WriteBatch {
+            schema: Some(spec),
+            ..WriteBatch::default()
+        };
+        self.write(name, batch, None).await?;
+        Ok(self.describe(name).await?.schema)
+    }
+
+    /// Lists live namespaces in order, `limit` of them after `after`. Errors: `Unavailable`. Cancel safe.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&NamespaceName>,
+        limit: usize,
+    ) -> Result<NamespacePage> {
+        name::list(&*self.shared.bucket, prefix, after, limit).await
+    }
+
+    /// Drops a namespace: hidden at once on every node. Errors: `NotFound`, `Unavailable`,
+    /// `OutcomeUnknown`.
+    pub async fn delete(&self, name: &NamespaceName) -> Result<()> {
+        let namespace = self.find(name).await?;
+        // On a task of its own: a caller that goes away must not leave the name half dropped.
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let engine = self.clone();
+        self.shared.tasks.spawn(async move {
+            // Nobody waits for it if the caller has gone.
+            let _ = sender.send(engine.drop_namespace(&namespace).await);
+        });
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(Error::outcome_unknown("the drop ended before it answered")))
+    }
+
+    async fn drop_namespace(&self, namespace: &Arc<Namespace>) -> Result<()> {
+        namespace.drop_log().await?;
+        self.registry.forget(namespace);
+        let bucket = &*self.shared.bucket;
+        let (id, name) = (namespace.id(), &namespace.name);
+        // The log has decided; the record makes the name free again. Whoever meets the gap closes it.
+        if let Meaning::Live { id: live, next, .. } = name::resolve(bucket, name).await?
+            && live == id
+        {
+            name::put_record(bucket, name, next, NameRecord::Dropped { namespace: id }).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it takes requests: not while it drains.
+    pub fn ready(&self) -> bool {
+        !self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// Makes `ready` false, so that load balancers send no more.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+    }
+
+    /// Asks the store once, and tells how this node is.
+    pub async fn health(&self) -> Health {
+        let asked = self.shared.bucket.get(path::STORE).await;
+        let gauges = &self.shared.metrics.namespace;
+        let wal = &self.shared.metrics.wal;
+        Health {
+            store_ok: asked.is_ok(),
+            store_error: asked.err().map(|error| error.to_string()),
+            store_url: self.shared.bucket.url().to_owned(),
+            namespaces_open: gauges.open_namespaces.get().max(0) as u64,
+            tail_rows: gauges.tail_rows.get().max(0) as u64,
+            tail_bytes: gauges.tail_bytes.get().max(0) as u64,
+            anchor_failures: wal.anchor_failures_total.get(),
+            unknown_outcomes: wal.unknown_outcomes_total.get(),
+            divergence_alarms: wal.divergence_alarms_total.get(),
+        }
+    }
+
+    /// Waits for commits and background work that have begun; call it after the edges have stopped.
+    pub async fn finish(&self) {
+        self.shared.tasks.join_all().await;
+    }
+
+    async fn find(&self, name: &NamespaceName) -> Result<Arc<Namespace>> {
+        self.registry
+            .find(name)
+            .await?
+            .ok_or_else(|| not_found(name))
+    }
+}
+
+fn restless(name: &NamespaceName) -> Error {
+    Error::unavailable(format!(
+        "namespace `{name}` was dropped and created {TRIES_MAX} times meanwhile"
+    ))
+    .with_retry_after_ms(1_000)
+}

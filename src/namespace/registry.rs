@@ -1,0 +1,218 @@
+//! Open namespaces of this node: find, create on first write, close under memory pressure.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::Shared;
+use super::handle::{Log, Namespace};
+use super::name::{self, Meaning};
+use super::open;
+use crate::error::{Error, Result};
+use crate::format::record::{self, Genesis, NameRecord};
+use crate::format::{Effects, path, wal as codec};
+use crate::lsm::state::Life;
+use crate::lsm::{Entry, Rotation, State, Tail};
+use crate::store::{Resolved, create_once};
+use crate::types::{NamespaceId, NamespaceName};
+use crate::wal::{Appended, Proof, Wal};
+
+/// Opens of different names that can go on at once.
+const OPEN_LOCKS: usize = 64;
+/// How often a name may change its meaning under one request.
+const TRIES_MAX: u32 = 5;
+
+/// The open namespaces.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    shared: Arc<Shared>,
+    open: RwLock<HashMap<NamespaceName, Arc<Namespace>>>,
+    /// One open or create per name at a time, by hash of the name.
+    opening: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+impl Registry {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            open: RwLock::default(),
+            opening: (0..OPEN_LOCKS).map(|_| Mutex::new(())).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    fn lock_of(&self, name: &NamespaceName) -> &Mutex<()> {
+        let hash = self.hasher.hash_one(name);
+        &self.opening[(hash % OPEN_LOCKS as u64) as usize]
+    }
+
+    fn get(&self, name: &NamespaceName) -> Option<Arc<Namespace>> {
+        self.open.read().get(name).cloned()
+    }
+
+    /// Opens a name; `None` where it means nothing. A handle that is open already may be of an incarnation
+    /// that was dropped elsewhere: its log says so, and the caller then calls `forget`.
+    pub(crate) async fn find(&self, name: &NamespaceName) -> Result<Option<Arc<Namespace>>> {
+        if let Some(open) = self.get(name) {
+            open.touch();
+            return Ok(Some(open));
+        }
+        let _one_at_a_time = self.lock_of(name).lock().await;
+        if let Some(open) = self.get(name) {
+            return Ok(Some(open));
+        }
+        match self.resolve_live(name).await? {
+            Ok(open) => Ok(Some(self.keep(open))),
+            Err(_next_record) => Ok(None),
+        }
+    }
+
+    /// Opens a name, or creates it empty.
+    pub(crate) async fn find_or_create(&self, name: &NamespaceName) -> Result<Arc<Namespace>> {
+        if let Some(open) = self.get(name) {
+            open.touch();
+            return Ok(open);
+        }
+        let _one_at_a_time = self.lock_of(name).lock().await;
+        for _ in 0..TRIES_MAX {
+            if let Some(open) = self.get(name) {
+                return Ok(open);
+            }
+            match self.resolve_live(name).await? {
+                Ok(open) => return Ok(self.keep(open)),
+                Err(next_record) => {
+                    if let Some(created) = self.create(name, next_record).await? {
+                        return Ok(self.keep(created));
+                    }
+                }
+            }
+        }
+        Err(Error::unavailable(format!(
+            "namespace `{name}` was created and dropped {TRIES_MAX} times meanwhile"
+        )))
+    }
+
+    /// Closes a handle whose incarnation was dropped.
+    pub(crate) fn forget(&self, namespace: &Arc<Namespace>) {
+        let mut open = self.open.write();
+        let same = open
+            .get(&namespace.name)
+            .is_some_and(|kept| Arc::ptr_eq(kept, namespace));
+        if same {
+            open.remove(&namespace.name);
+            self.shared.metrics.namespace.open_namespaces.dec();
+        }
+    }
+
+    fn keep(&self, namespace: Arc<Namespace>) -> Arc<Namespace> {
+        self.close_beyond_budget(&namespace.name);
+        let kept = Arc::clone(&namespace);
+        let before = self.open.write().insert(namespace.name.clone(), namespace);
+        if before.is_none() {
+            self.shared.metrics.namespace.open_namespaces.inc();
+        }
+        kept
+    }
+
+    /// Closes the least recently used idle namespaces until the node's tails fit their budget. Closing is
+    /// free: nothing local is durable.
+    fn close_beyond_budget(&self, but: &NamespaceName) {
+        let mut open = self.open.write();
+        let mut total: u64 = open.values().map(|ns| ns.view().tail.memory_bytes).sum();
+        if total <= self.shared.options.node_tail_bytes {
+            return;
+        }
+        let mut idle: Vec<_> = open
+            .iter()
+            .filter(|(name, ns)| *name != but && Arc::strong_count(ns) == 1)
+            .map(|(name, ns)| (ns.used_at_ms(), name.clone()))
+            .collect();
+        idle.sort();
+        for (_, name) in idle {
+            if total <= self.shared.options.node_tail_bytes {
+                break;
+            }
+            if let Some(closed) = open.remove(&name) {
+                total = total.saturating_sub(closed.view().tail.memory_bytes);
+                self.shared.metrics.namespace.open_namespaces.dec();
+            }
+        }
+    }
+
+    /// Opens what a name means now; `Err` gives the number of the record that would create it.
+    async fn resolve_live(
+        &self,
+        name: &NamespaceName,
+    ) -> Result<std::result::Result<Arc<Namespace>, u64>> {
+        let bucket = &*self.shared.bucket;
+        for _ in 0..TRIES_MAX {
+            let (id, next, hint) = match name::resolve(bucket, name).await? {
+                Meaning::Nothing { next } => return Ok(Err(next)),
+                Meaning::Live { id, next, hint } => (id, next, hint),
+            };
+            let wal = self.shared.wal(id);
+            let log = open::open_log(&wal, hint).await?;
+            if log.state.life == Life::Live {
+                let shared = Arc::clone(&self.shared);
+                return Ok(Ok(Namespace::new(shared, name.clone(), wal, log)));
+            }
+            // Whoever dropped it died before the name's record: finish that, then look again.
+            name::put_record(bucket, name, next, NameRecord::Dropped { namespace: id }).await?;
+        }
+        Err(Error::unavailable(format!(
+            "namespace `{name}` was created and dropped {TRIES_MAX} times meanwhile"
+        )))
+    }
+
+    /// Creates an incarnation, then the record that makes it the name's meaning; `None` if another node
+    /// was faster. A death in between leaves an incarnation that nothing names.
+    async fn create(&self, name: &NamespaceName, record: u64) -> Result<Option<Arc<Namespace>>> {
+        let bucket = &*self.shared.bucket;
+        let id = NamespaceId(Uuid::from_u128(self.shared.entropy.next_u128()));
+        let genesis = Genesis::Created {
+            name: name.to_string(),
+        };
+        let bytes = Bytes::from(record::encode(&genesis));
+        create_once(bucket, &path::genesis(id), bytes).await?;
+        let wal = self.shared.wal(id);
+        let log = begin_log(&self.shared, &wal).await?;
+        let created = NameRecord::Created { namespace: id };
+        match name::put_record(bucket, name, record, created).await? {
+            Resolved::Ours => {
+                let shared = Arc::clone(&self.shared);
+                Ok(Some(Namespace::new(shared, name.clone(), wal, log)))
+            }
+            Resolved::Other(_) => Ok(None),
+        }
+    }
+}
+
+/// Writes the first slot of a new incarnation.
+async fn begin_log(shared: &Shared, wal: &Wal) -> Result<Log> {
+    let mut state = State::initial(Rotation::default());
+    let mut proof = Proof::default();
+    let entry = Entry::Init {
+        created_at_ms: shared.clock.now().0,
+    };
+    let body = codec::Body::encode(&entry, &Effects::default())?;
+    match wal.append(&state, &body, &mut proof).await? {
+        Appended::Committed(header) => {
+            state.apply(&header, &entry)?;
+            Ok(Log {
+                state,
+                tail: Tail::default(),
+                proof,
+            })
+        }
+        Appended::Lost | Appended::Reopen => Err(Error::internal(format!(
+            "the log of new namespace {} has another writer",
+            wal.id()
+        ))),
+    }
+}

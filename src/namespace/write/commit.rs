@@ -1,0 +1,231 @@
+//! Committing: evaluate, append, and on a lost slot catch up and evaluate again.
+
+use std::sync::Arc;
+
+use super::Request;
+use super::group::{self, Fate, Group};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Effects, Slot, wal::Body};
+use crate::lsm::entry::Id16;
+use crate::lsm::state::{BatchFate, Life};
+use crate::lsm::{Applied, Entry};
+use crate::manifest::{self, Written};
+use crate::namespace::handle::{Log, Namespace, not_found};
+use crate::namespace::open;
+use crate::telemetry::metrics::AppendOutcome;
+use crate::types::document::WriteOutcome;
+use crate::types::{WalSeq, limits};
+use crate::wal::Appended;
+
+/// Groups from here on are evaluated and encoded on the compute pool.
+const POOL_FROM_BYTES: usize = 64 << 10;
+
+/// How one try to append ended, where it is known.
+enum Tried {
+    Committed(WalSeq),
+    /// The entry is certainly not in the log: evaluate again at the state the log has now.
+    Again,
+}
+
+impl Namespace {
+    /// Commits a group and gives each request its outcome.
+    pub(super) async fn commit_group(
+        &self,
+        slot: &mut Option<Log>,
+        requests: Arc<[Request]>,
+    ) -> Vec<Result<WriteOutcome>> {
+        let began_ms = self.shared.clock.monotonic_ms();
+        let committed = self.try_commit_group(slot, &requests).await;
+        let metrics = &self.shared.metrics.wal;
+        let outcome = match &committed {
+            Ok(_) => AppendOutcome::Committed,
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                metrics.unknown_outcomes_total.inc();
+                AppendOutcome::Unknown
+            }
+            Err(_) => AppendOutcome::Failed,
+        };
+        let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
+        metrics.observe_append(outcome, elapsed_ms as f64 / 1_000.0, requests.len());
+        match committed {
+            Ok(outcomes) => outcomes,
+            Err(error) => requests.iter().map(|_| Err(error.duplicate())).collect(),
+        }
+    }
+
+    async fn try_commit_group(
+        &self,
+        slot: &mut Option<Log>,
+        requests: &Arc<[Request]>,
+    ) -> Result<Vec<Result<WriteOutcome>>> {
+        let mut caught_up = false;
+        for _ in 0..limits::LOST_SLOTS_MAX {
+            let log = self.take_live_log(slot).await?;
+            let batch = Id16(self.shared.entropy.next_u128());
+            let (log, group) = self.evaluate(log, requests, batch).await?;
+            *slot = Some(log);
+            let Group { fates, commit } = group?;
+            // A refusal or a repetition may rest on a state that another node has left behind.
+            let doubtful = |fate: &Fate| matches!(fate, Fate::Refused(_));
+            if !caught_up && fates.iter().any(doubtful) {
+                self.catch_up(slot).await?;
+                caught_up = true;
+                continue;
+            }
+            let Some(commit) = commit else {
+                return Ok(group::outcomes(fates, WalSeq(0)));
+            };
+            let tried = self
+                .append(slot, batch, commit.entry, commit.effects, &commit.body)
+                .await?;
+            if let Tried::Committed(seq) = tried {
+                return Ok(group::outcomes(fates, seq));
+            }
+        }
+        Err(Error::unavailable(format!(
+            "namespace `{}` has faster writers elsewhere: {} slots were lost to them",
+            self.name,
+            limits::LOST_SLOTS_MAX
+        ))
+        .with_retry_after_ms(1_000))
+    }
+
+    /// The log of a namespace that has not been dropped.
+    async fn take_live_log(&self, slot: &mut Option<Log>) -> Result<Log> {
+        let log = self.take_log(slot).await?;
+        if log.state.life == Life::Live {
+            return Ok(log);
+        }
+        self.publish(&log);
+        *slot = Some(log);
+        Err(not_found(&self.name))
+    }
+
+    /// Evaluates large groups on the compute pool, small ones here.
+    async fn evaluate(
+        &self,
+        log: Log,
+        requests: &Arc<[Request]>,
+        batch: Id16,
+    ) -> Result<(Log, Result<Group>)> {
+        let bytes: usize = requests.iter().map(|request| request.batch.bytes).sum();
+        let requests = Arc::clone(requests);
+        let work = move || {
+            let group = group::evaluate(&log.state, &log.tail, &requests, batch);
+            (log, group)
+        };
+        if bytes < POOL_FROM_BYTES {
+            return Ok(work());
+        }
+        self.shared.compute.run(work).await
+    }
+
+    /// Appends one entry after the log's state and applies it.
+    ///
+    /// Errors: `Unavailable` where nothing was written (the log stands); `OutcomeUnknown` (the log is
+    /// discarded and opened again by the next one who needs it).
+    async fn append(
+        &self,
+        slot: &mut Option<Log>,
+        batch: Id16,
+        entry: Entry,
+        effects: Effects,
+        body: &Body,
+    ) -> Result<Tried> {
+        let mut log = self.take_log(slot).await?;
+        let from = log.state.seq.next();
+        match self.wal.append(&log.state, body, &mut log.proof).await {
+            Ok(Appended::Committed(header)) => {
+                let mut state = log.state.clone();
+                let applied = state.apply(&header, &entry)?;
+                let opened_block = header.slot.idx == 0 && header.slot.block > 0;
+                let committed = Slot {
+                    header,
+                    entry,
+                    effects,
+                };
+                log.adopt(state, &[(committed, applied)])?;
+                self.publish(&log);
+                if opened_block {
+                    self.write_manifest(&log);
+                }
+                *slot = Some(log);
+                if let Applied::NoOp(reason) = applied {
+                    return Err(Error::internal(format!(
+                        "commit {} means nothing: {reason}",
+                        header.seq
+                    )));
+                }
+                Ok(Tried::Committed(header.seq))
+            }
+            Ok(Appended::Lost) => {
+                self.shared.metrics.wal.lost_slots_total.inc();
+                *slot = Some(log);
+                self.catch_up(slot).await?;
+                Ok(Tried::Again)
+            }
+            Ok(Appended::Reopen) => self.look_up(slot, batch, from).await,
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => Err(error),
+            Err(error) => {
+                *slot = Some(log);
+                Err(error)
+            }
+        }
+    }
+
+    /// After an anchor that did not hold: open again and ask the log itself.
+    async fn look_up(&self, slot: &mut Option<Log>, batch: Id16, from: WalSeq) -> Result<Tried> {
+        self.shared.metrics.wal.anchor_failures_total.inc();
+        let unknown = |error: Error| {
+            Error::outcome_unknown("a commit met a truncated log and cannot be looked up")
+                .with_source(error)
+        };
+        let log = open::open_log(&self.wal, None).await.map_err(unknown)?;
+        let fate = log.state.find_batch(batch, from);
+        self.publish(&log);
+        *slot = Some(log);
+        match fate {
+            BatchFate::Committed(seq) => Ok(Tried::Committed(seq)),
+            BatchFate::Absent => Ok(Tried::Again),
+            BatchFate::Forgotten => Err(Error::outcome_unknown(
+                "a commit met a truncated log that no longer remembers it",
+            )),
+        }
+    }
+
+    /// Ends this incarnation: the log first, the caller then writes the name's record.
+    pub(crate) async fn drop_log(&self) -> Result<()> {
+        let mut slot = self.log.lock().await;
+        for _ in 0..limits::LOST_SLOTS_MAX {
+            let log = self.take_live_log(&mut slot).await?;
+            *slot = Some(log);
+            let batch = Id16(self.shared.entropy.next_u128());
+            let entry = Entry::Drop { batch };
+            let effects = Effects::default();
+            let body = Body::encode(&entry, &effects)?;
+            let tried = self.append(&mut slot, batch, entry, effects, &body).await?;
+            if let Tried::Committed(_) = tried {
+                return Ok(());
+            }
+        }
+        Err(Error::unavailable(format!(
+            "namespace `{}` has faster writers elsewhere",
+            self.name
+        )))
+    }
+
+    /// Writes the manifest of the present state in the background: it only shortens the next open.
+    fn write_manifest(&self, log: &Log) {
+        let shared = Arc::clone(&self.shared);
+        let (id, name, state) = (self.id(), self.name.clone(), log.state.clone());
+        self.shared.tasks.spawn(async move {
+            match manifest::write(&*shared.bucket, id, &name, &state).await {
+                Ok(Written::Done) => {}
+                Ok(Written::Diverged) => shared.metrics.wal.divergence_alarms_total.inc(),
+                Err(error) => {
+                    tracing::warn!(namespace = %name, error = %error.chain(), "manifest was not written");
+                }
+            }
+        });
+    }
+}

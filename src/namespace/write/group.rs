@@ -1,0 +1,305 @@
+//! A group of requests against one state: who applies, and the one entry they make. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::Request;
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter;
+use crate::format::{Effects, wal::Body};
+use crate::lsm::entry::{Id16, KeyedRequest, WriteEntry};
+use crate::lsm::{Entry, State, Tail};
+use crate::rows::{self, BoundWrite};
+use crate::types::document::WriteOutcome;
+use crate::types::{DocId, NamespaceSchema, WalSeq};
+
+/// What became of one request.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// It is part of the entry; `seq` is filled in once that is committed.
+    Applies(WriteOutcome),
+    /// The same request was committed before: its first outcome.
+    Repeats(WriteOutcome),
+    /// It repeats an earlier request of this group.
+    RepeatsInGroup(usize),
+    /// It drops out, alone.
+    Refused(Error),
+}
+
+/// What a group comes to.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) fates: Vec<Fate>,
+    /// The entry, its rows and its bytes; `None` if no request applies.
+    pub(super) commit: Option<Commit>,
+}
+
+/// An entry ready to be appended.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) entry: Entry,
+    pub(super) effects: Effects,
+    pub(super) body: Body,
+}
+
+/// Where the newest version of an id in this group is.
+#[derive(Debug, Clone, Copy)]
+enum Newest {
+    Row { batch: usize, row: u32 },
+    Deleted,
+}
+
+/// Evaluates a group: request k against `state` and `tail` plus the effects of requests before it.
+///
+/// Errors: `Internal` if the rows do not join or encode; a request's own faults are its fate.
+pub(super) fn evaluate(
+    state: &State,
+    tail: &Tail,
+    requests: &[Request],
+    batch: Id16,
+) -> Result<Group> {
+    let mut draft = Draft::new(state, tail);
+    let fates = requests
+        .iter()
+        .map(|request| draft.add(request))
+        .collect::<Vec<_>>();
+    let any = fates.iter().any(|fate| matches!(fate, Fate::Applies(_)));
+    let commit = any.then(|| draft.seal(batch)).transpose()?;
+    Ok(Group { fates, commit })
+}
+
+struct Draft<'a> {
+    state: &'a State,
+    tail: &'a Tail,
+    schema: Arc<NamespaceSchema>,
+    batches: Vec<RecordBatch>,
+    newest: HashMap<DocId, Newest>,
+    keyed: Vec<(usize, KeyedRequest)>,
+    n_requests: usize,
+}
+
+impl<'a> Draft<'a> {
+    fn new(state: &'a State, tail: &'a Tail) -> Self {
+        Self {
+            state,
+            tail,
+            schema: Arc::clone(&state.schema),
+            batches: Vec::new(),
+            newest: HashMap::new(),
+            keyed: Vec::new(),
+            n_requests: 0,
+        }
+    }
+
+    fn add(&mut self, request: &Request) -> Fate {
+        let position = self.n_requests;
+        self.n_requests += 1;
+        match self.repeated(request) {
+            Ok(Some(fate)) => return fate,
+            Ok(None) => {}
+            Err(error) => return Fate::Refused(error),
+        }
+        let outcome =
+            rows::bind(&self.schema, &request.batch).and_then(|bound| self.take(request, bound));
+        match outcome {
+            Ok(outcome) => {
+                self.remember(position, request, &outcome);
+                Fate::Applies(outcome)
+            }
+            Err(error) => Fate::Refused(error),
+        }
+    }
+
+    /// The first outcome of a request with the same `Idempotency-Key`, in the log or in this group.
+    fn repeated(&self, request: &Request) -> Result<Option<Fate>> {
+        let Some(key) = request.key else {
+            return Ok(None);
+        };
+        let (wanted, body) = (Id16(key.key), Id16(key.body));
+        let in_group = self.keyed.iter().find(|(_, keyed)| keyed.key == wanted);
+        if let Some((position, keyed)) = in_group {
+            check_body(keyed, body)?;
+            return Ok(Some(Fate::RepeatsInGroup(*position)));
+        }
+        let in_log = self.state.keyed.iter().rev();
+        let Some((seq, keyed)) = in_log.into_iter().find(|(_, keyed)| keyed.key == wanted) else {
+            return Ok(None);
+        };
+        check_body(keyed, body)?;
+        Ok(Some(Fate::Repeats(WriteOutcome {
+            seq: *seq,
+            rows_upserted: keyed.rows_upserted,
+            rows_deleted: keyed.rows_deleted,
+            bytes_written: keyed.bytes_written,
+            ..WriteOutcome::default()
+        })))
+    }
+
+    fn remember(&mut self, position: usize, request: &Request, outcome: &WriteOutcome) {
+        if let Some(key) = request.key {
+            let keyed = KeyedRequest {
+                key: Id16(key.key),
+                body: Id16(key.body),
+                rows_upserted: outcome.rows_upserted,
+                rows_deleted: outcome.rows_deleted,
+                bytes_written: outcome.bytes_written,
+            };
+            self.keyed.push((position, keyed));
+        }
+    }
+
+    /// Takes a bound request in: from here on it cannot fail but for its condition's evaluation.
+    fn take(&mut self, request: &Request, bound: BoundWrite) -> Result<WriteOutcome> {
+        let applying = self.applying_rows(&bound)?;
+        let asked = &request.batch;
+        let affected = asked.return_affected_ids;
+        let has_upserts = asked.has_upserts || !asked.upserts.is_empty();
+        let has_deletes = asked.has_deletes || !asked.deletes.is_empty();
+        let mut outcome = WriteOutcome {
+            rows_upserted: has_upserts.then_some(applying.len() as u64),
+            rows_deleted: has_deletes.then_some(bound.deletes.len() as u64),
+            ..WriteOutcome::default()
+        };
+        let batch = self.batches.len();
+        for row in applying {
+            let id = bound.ids[row as usize].clone();
+            outcome.bytes_written += rows::row_bytes(&bound.rows, row as usize);
+            if affected {
+                outcome.upserted_ids.push(id.clone());
+            }
+            self.newest.insert(id, Newest::Row { batch, row });
+        }
+        for id in bound.deletes {
+            if affected {
+                outcome.deleted_ids.push(id.clone());
+            }
+            self.newest.insert(id, Newest::Deleted);
+        }
+        self.batches.push(bound.rows);
+        if bound.schema_changed {
+            self.schema = Arc::new(bound.schema);
+        }
+        Ok(outcome)
+    }
+
+    /// The rows of an upsert whose condition holds, or all without one. A missing document is inserted
+    /// unconditionally.
+    fn applying_rows(&self, bound: &BoundWrite) -> Result<Vec<u32>> {
+        let all = 0..bound.ids.len() as u32;
+        let Some(condition) = &bound.condition else {
+            return Ok(all.collect());
+        };
+        let mut applying = Vec::new();
+        for row in all {
+            let current = self.current(&bound.ids[row as usize])?;
+            let holds =
+                current.is_none_or(|document| filter::eval(condition, &document).contains(0));
+            if holds {
+                applying.push(row);
+            }
+        }
+        Ok(applying)
+    }
+
+    /// The current document of an id: of this group if it touched it, else of the state.
+    fn current(&self, id: &DocId) -> Result<Option<RecordBatch>> {
+        match self.newest.get(id) {
+            Some(Newest::Row { batch, row }) => {
+                rows::take_rows(&self.batches[*batch], &[*row]).map(Some)
+            }
+            Some(Newest::Deleted) => Ok(None),
+            None => self.tail.get(id),
+        }
+    }
+
+    fn seal(self, batch: Id16) -> Result<Commit> {
+        let effects = self.effects()?;
+        let grown = self.schema != self.state.schema;
+        let entry = Entry::Write(WriteEntry {
+            batch,
+            keyed: self.keyed.into_iter().map(|(_, keyed)| keyed).collect(),
+            schema: grown.then_some(self.schema),
+        });
+        let body = Body::encode(&entry, &effects)?;
+        Ok(Commit {
+            entry,
+            effects,
+            body,
+        })
+    }
+
+    /// The net effect: each id once, by its newest version, rows in the order they came.
+    fn effects(&self) -> Result<Effects> {
+        let mut chosen: Vec<Vec<u32>> = vec![Vec::new(); self.batches.len()];
+        let mut deleted = Vec::new();
+        for (id, newest) in &self.newest {
+            match newest {
+                Newest::Row { batch, row } => chosen[*batch].push(*row),
+                Newest::Deleted => deleted.push(id.clone()),
+            }
+        }
+        let mut parts = Vec::new();
+        for (batch, mut chosen) in self.batches.iter().zip(chosen) {
+            chosen.sort_unstable();
+            if chosen.len() == batch.num_rows() && !chosen.is_empty() {
+                parts.push(batch.clone());
+            } else if !chosen.is_empty() {
+                parts.push(rows::take_rows(batch, &chosen)?);
+            }
+        }
+        let upserts = (!parts.is_empty())
+            .then(|| rows::concat(&parts, &self.schema))
+            .transpose()?;
+        deleted.sort_unstable();
+        let deletes = match (deleted.is_empty(), self.schema.id_kind) {
+            (false, Some(kind)) => Some(rows::id_array(kind, &deleted)?),
+            _ => None,
+        };
+        Ok(Effects { upserts, deletes })
+    }
+}
+
+fn check_body(keyed: &KeyedRequest, body: Id16) -> Result<()> {
+    if keyed.body == body {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Malformed,
+        "idempotency_key_reused",
+        "this `Idempotency-Key` was used before with another body",
+    ))
+}
+
+/// Fills in the sequence and follows repetitions within the group.
+pub(super) fn outcomes(fates: Vec<Fate>, seq: WalSeq) -> Vec<Result<WriteOutcome>> {
+    let applied: Vec<Option<WriteOutcome>> = fates
+        .iter()
+        .map(|fate| match fate {
+            Fate::Applies(outcome) => Some(WriteOutcome {
+                seq,
+                ..outcome.clone()
+            }),
+            Fate::Repeats(_) | Fate::RepeatsInGroup(_) | Fate::Refused(_) => None,
+        })
+        .collect();
+    fates
+        .into_iter()
+        .enumerate()
+        .map(|(position, fate)| match fate {
+            Fate::Refused(error) => Err(error),
+            Fate::Repeats(outcome) => Ok(outcome),
+            Fate::Applies(_) => settled(&applied, position),
+            Fate::RepeatsInGroup(first) => settled(&applied, first),
+        })
+        .collect()
+}
+
+fn settled(applied: &[Option<WriteOutcome>], position: usize) -> Result<WriteOutcome> {
+    applied
+        .get(position)
+        .cloned()
+        .flatten()
+        .ok_or_else(|| Error::internal("a repeated request has no first outcome"))
+}

@@ -1,0 +1,128 @@
+use std::cmp::Ordering;
+
+use proptest::prelude::*;
+
+use super::{OrderTop, bind_order};
+use crate::filter::RowMask;
+use crate::query::request::OrderKey;
+use crate::rows::RowsBuilder;
+use crate::types::{
+    AttrId, AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Timestamp, Value,
+};
+
+fn schema() -> NamespaceSchema {
+    let mut schema = NamespaceSchema {
+        id_kind: Some(IdKind::String),
+        ..NamespaceSchema::default()
+    };
+    for kind in ScalarType::ALL {
+        schema
+            .add(kind.name(), AttributeType::Scalar(kind), true)
+            .expect("a legal attribute");
+    }
+    schema
+}
+
+fn key(name: &str, descending: bool) -> OrderKey {
+    OrderKey {
+        attribute: name.to_owned(),
+        descending,
+    }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "[\0\u{1}a\u{ff}]{0,3}"
+}
+
+/// In the order of `ScalarType::ALL`.
+fn cells() -> impl Strategy<Value = Vec<Value>> {
+    fn or_null(value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
+        prop_oneof![1 => Just(Value::Null), 3 => value].boxed()
+    }
+    vec![
+        or_null(text().prop_map(|text| Value::String(text.into()))),
+        or_null(prop::sample::select(vec![i64::MIN, -1, 0, 1]).prop_map(Value::Int)),
+        or_null(prop::sample::select(vec![0, 1, u64::MAX]).prop_map(Value::Uint)),
+        or_null(prop::sample::select(vec![-2.0, -1.0, -0.0, 0.0, 3.5]).prop_map(Value::Float)),
+        or_null((0_u128..3).prop_map(|id| Value::Uuid(uuid::Uuid::from_u128(id << 90)))),
+        or_null((-2_i64..2).prop_map(|ms| Value::Datetime(Timestamp(ms)))),
+        or_null(any::<bool>().prop_map(Value::Bool)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn order_top_of_any_rows_equals_sorted_prefix(
+        rows in prop::collection::btree_map(text(), cells(), 0..60),
+        keys in prop::collection::vec((0_usize..8, any::<bool>()), 1..4),
+        k in 0_usize..20,
+        cut in 0_usize..60,
+    ) {
+        let schema = schema();
+        let names: Vec<&str> = ScalarType::ALL.iter().map(|kind| kind.name()).chain(["id"]).collect();
+        let keys: Vec<_> = keys.iter().map(|(at, descending)| (*at, *descending)).collect();
+        let order: Vec<_> = keys.iter().map(|(at, descending)| key(names[*at], *descending)).collect();
+        let bound = bind_order(&order, &schema).expect("binds");
+
+        let rows: Vec<(String, Vec<Value>)> = rows.into_iter().rev().collect();
+        let mut expected: Vec<usize> = (0..rows.len()).collect();
+        expected.sort_by(|a, b| {
+            let (a, b) = (&rows[*a], &rows[*b]);
+            keys.iter()
+                .map(|(at, descending)| {
+                    let order = match a.1.get(*at).zip(b.1.get(*at)) {
+                        Some((a, b)) => a.total_cmp(b),
+                        None => a.0.cmp(&b.0),
+                    };
+                    if *descending { order.reverse() } else { order }
+                })
+                .find(|order| order.is_ne())
+                .unwrap_or(Ordering::Equal)
+                .then_with(|| a.0.cmp(&b.0))
+        });
+        expected.truncate(k);
+
+        let batch_of = |rows: &[(String, Vec<Value>)]| {
+            let mut builder = RowsBuilder::new(&schema, rows.len());
+            for (id, cells) in rows {
+                let cells: Vec<_> = (0..).map(AttrId).zip(cells.iter().cloned()).collect();
+                builder.push_row(DocId::String(id.as_str().into()), &cells).expect("fits");
+            }
+            builder.finish().expect("a batch").1
+        };
+        let cut = cut.min(rows.len());
+        let (left, right) = (batch_of(&rows[..cut]), batch_of(&rows[cut..]));
+        let mut top = OrderTop::new(bound, k);
+        top.offer_rows(0, &left, &RowMask::all(left.num_rows()));
+        for row in 0..right.num_rows() {
+            top.offer(1, &right, row);
+        }
+        let found: Vec<usize> = top.into_sorted().iter().map(|one| one.batch * cut + one.row).collect();
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn order_by_what_has_no_order_is_refused() {
+    let mut schema = schema();
+    schema
+        .add("list", AttributeType::Array(ScalarType::Int), true)
+        .expect("legal");
+    schema
+        .add("vector", AttributeType::Vector { dims: 1 }, false)
+        .expect("legal");
+    schema
+        .add("hidden", AttributeType::Scalar(ScalarType::Int), false)
+        .expect("legal");
+    for (keys, expected) in [
+        (vec![], "1 to 8 keys, found 0"),
+        (vec![key("int", true); 9], "found 9"),
+        (vec![key("nope", false)], "attribute `nope` not found"),
+        (vec![key("list", false)], "`list` of type []int"),
+        (vec![key("vector", false)], "`vector` of type [1]f32"),
+        (vec![key("hidden", false)], "`hidden`: it is not filterable"),
+    ] {
+        let error = bind_order(&keys, &schema).expect_err(expected);
+        assert!(error.message().contains(expected), "{error}");
+    }
+}

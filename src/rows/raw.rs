@@ -1,0 +1,302 @@
+//! What arrived, turned into the type it is declared to have: the one place that decides what fits.
+
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, Engine};
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::types::document::RawValue;
+use crate::types::{DocId, IdKind, ScalarType, Timestamp, Value, limits};
+
+/// Clients pad their base64 or not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A value that does not fit: what was expected and what was found, for the caller to say where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What would have fitted.
+    pub expected: String,
+    /// What was there.
+    pub found: String,
+}
+
+impl Mismatch {
+    /// Makes a mismatch.
+    pub fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    /// Says it as `expected ..., found ...`.
+    pub fn describe(&self) -> String {
+        format!("expected {}, found {}", self.expected, self.found)
+    }
+}
+
+/// Shows a value in a message: numbers and short text as they are, everything else by its type.
+pub fn show(raw: &RawValue) -> String {
+    match raw {
+        RawValue::Int(value) => format!("integer {value}"),
+        RawValue::Uint(value) => format!("integer {value}"),
+        RawValue::Float(value) => format!("float {value}"),
+        RawValue::String(text) if text.len() <= 64 => format!("string `{text}`"),
+        other => other.type_name().to_owned(),
+    }
+}
+
+/// Turns a raw value into a scalar of a type; `null` is the caller's business and does not fit.
+pub fn scalar(kind: ScalarType, raw: &RawValue) -> Result<Value, Mismatch> {
+    let value = match (kind, raw) {
+        (ScalarType::String, RawValue::String(text)) => Some(Value::String(text.clone())),
+        (ScalarType::Bool, RawValue::Bool(value)) => Some(Value::Bool(*value)),
+        (ScalarType::Int, RawValue::Int(value)) => Some(Value::Int(*value)),
+        (ScalarType::Uint, RawValue::Int(value)) => u64::try_from(*value).ok().map(Value::Uint),
+        (ScalarType::Uint, RawValue::Uint(value)) => Some(Value::Uint(*value)),
+        (ScalarType::Float, RawValue::Float(value)) => value.is_finite().then(|| float(*value)),
+        (ScalarType::Float, RawValue::Int(value)) => Some(float(*value as f64)),
+        (ScalarType::Float, RawValue::Uint(value)) => Some(float(*value as f64)),
+        (ScalarType::Uuid, RawValue::String(text)) => Uuid::parse_str(text).ok().map(Value::Uuid),
+        (ScalarType::Datetime, RawValue::String(text)) => datetime(text).map(Value::Datetime),
+        _ => None,
+    };
+    value.ok_or_else(|| Mismatch::new(expectation(kind), show(raw)))
+}
+
+/// Turns one number of a flat list into a scalar of a type; `integers` says how the list was written.
+pub fn number(kind: ScalarType, number: f64, integers: bool) -> Result<Value, Mismatch> {
+    // Powers of two: exact as f64, and the first values beyond each type.
+    const TWO_63: f64 = 9_223_372_036_854_775_808.0;
+    const TWO_64: f64 = 18_446_744_073_709_551_616.0;
+    let value = match kind {
+        ScalarType::Int if integers && (-TWO_63..TWO_63).contains(&number) => {
+            Some(Value::Int(number as i64))
+        }
+        ScalarType::Uint if integers && (0.0..TWO_64).contains(&number) => {
+            Some(Value::Uint(number as u64))
+        }
+        ScalarType::Float if number.is_finite() => Some(float(number)),
+        _ => None,
+    };
+    value.ok_or_else(|| {
+        let found = if integers { "integer" } else { "float" };
+        Mismatch::new(expectation(kind), format!("{found} {number}"))
+    })
+}
+
+/// Feeds the elements of a list, each as a scalar of a type, to `push`.
+///
+/// Errors: what `fail` makes of the mismatch, if it is no list or of the first element that does not fit;
+/// what `push` returns.
+pub fn elements<E>(
+    element: ScalarType,
+    raw: &RawValue,
+    mut push: impl FnMut(Value) -> Result<(), E>,
+    fail: impl Fn(Mismatch) -> E,
+) -> Result<(), E> {
+    match raw {
+        RawValue::Numbers { values, integers } => values
+            .iter()
+            .try_for_each(|value| push(number(element, *value, *integers).map_err(&fail)?)),
+        RawValue::Array(items) => items
+            .iter()
+            .try_for_each(|item| push(scalar(element, item).map_err(&fail)?)),
+        other => Err(fail(Mismatch::new(
+            format!("[]{}", element.name()),
+            show(other),
+        ))),
+    }
+}
+
+/// The number of elements of a list; `None` for anything else.
+pub fn list_len(raw: &RawValue) -> Option<usize> {
+    match raw {
+        RawValue::Numbers { values, .. } => Some(values.len()),
+        RawValue::Array(items) => Some(items.len()),
+        _ => None,
+    }
+}
+
+/// The type a scalar has when nothing declares one: integers are signed. `None` for null, lists, objects.
+pub fn infer_scalar(raw: &RawValue) -> Option<ScalarType> {
+    match raw {
+        RawValue::Bool(_) => Some(ScalarType::Bool),
+        RawValue::Int(_) | RawValue::Uint(_) => Some(ScalarType::Int),
+        RawValue::Float(_) => Some(ScalarType::Float),
+        RawValue::String(_) => Some(ScalarType::String),
+        _ => None,
+    }
+}
+
+/// Decodes a vector: numbers, or base64 text of little-endian f32, into `out`, which is cleared first.
+///
+/// Errors: a mismatch for anything else, bytes that are no whole f32s, numbers that are not finite as
+/// f32, or an empty vector.
+pub fn vector(raw: &RawValue, out: &mut Vec<f32>) -> Result<(), Mismatch> {
+    const EXPECTED: &str = "numbers or base64 of little-endian f32";
+    out.clear();
+    match raw {
+        RawValue::Numbers { values, .. } => out.extend(values.iter().map(|value| *value as f32)),
+        RawValue::Array(items) => {
+            for item in items {
+                out.push(match item {
+                    RawValue::Int(value) => *value as f32,
+                    RawValue::Uint(value) => *value as f32,
+                    RawValue::Float(value) => *value as f32,
+                    other => {
+                        return Err(Mismatch::new(
+                            EXPECTED,
+                            format!("an element that is {}", show(other)),
+                        ));
+                    }
+                });
+            }
+        }
+        RawValue::String(text) => {
+            let bytes = BASE64
+                .decode(text.as_bytes())
+                .map_err(|error| Mismatch::new(EXPECTED, format!("text with {error}")))?;
+            let (words, rest) = bytes.as_chunks::<4>();
+            if !rest.is_empty() {
+                let found = format!("{} bytes, no multiple of 4", bytes.len());
+                return Err(Mismatch::new(EXPECTED, found));
+            }
+            out.extend(words.iter().map(|word| f32::from_le_bytes(*word)));
+        }
+        other => return Err(Mismatch::new(EXPECTED, show(other))),
+    }
+    if out.is_empty() || out.len() > limits::VECTOR_DIMS_MAX {
+        return Err(Mismatch::new(
+            format!("1 to {} dimensions", limits::VECTOR_DIMS_MAX),
+            format!("{}", out.len()),
+        ));
+    }
+    match out.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(Mismatch::new(
+            "finite 32-bit floats",
+            format!("{} at position {at}", out[at]),
+        )),
+    }
+}
+
+/// Turns a raw id into one of a kind, or of the kind it looks like where none is known: integers are
+/// `uint`, text is `string`. Errors: `InvalidRequest`.
+pub fn doc_id(kind: Option<IdKind>, raw: &RawValue) -> Result<DocId> {
+    let kind = match (kind, raw) {
+        (Some(kind), _) => kind,
+        (None, RawValue::String(_)) => IdKind::String,
+        (None, _) => IdKind::Uint,
+    };
+    let wrong = || Error::invalid(format!("id of kind {}: found {}", kind.name(), show(raw)));
+    match (kind, raw) {
+        (IdKind::Uint, RawValue::Uint(id)) => Ok(DocId::Uint(*id)),
+        (IdKind::Uint, RawValue::Int(id)) => u64::try_from(*id).map(DocId::Uint).map_err(|_| {
+            Error::invalid(format!(
+                "id of kind uint: expected 0 to {}, found {id}",
+                u64::MAX
+            ))
+        }),
+        (IdKind::Uuid, RawValue::String(text)) => Uuid::parse_str(text)
+            .map(DocId::Uuid)
+            .map_err(|_| Error::invalid(format!("id of kind uuid: found {}", show(raw)))),
+        (IdKind::String, RawValue::String(text)) if text.len() <= limits::ID_BYTES_MAX => {
+            Ok(DocId::String(text.as_ref().into()))
+        }
+        (IdKind::String, RawValue::String(text)) => Err(Error::invalid(format!(
+            "id of kind string: expected at most {} bytes, found {}",
+            limits::ID_BYTES_MAX,
+            text.len()
+        ))),
+        _ => Err(wrong()),
+    }
+}
+
+/// Parses ISO 8601 text: the date is mandatory, time (`T` or a space before it) and zone are optional;
+/// without a zone it is UTC. Finer than a millisecond is cut off.
+pub fn datetime(text: &str) -> Option<Timestamp> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date.as_bytes() else {
+        return None;
+    };
+    let year = i32::try_from(digits(&[y1, y2, y3, y4])?).ok()?;
+    let date = NaiveDate::from_ymd_opt(year, digits(&[m1, m2])?, digits(&[d1, d2])?)?;
+    if rest.is_empty() {
+        return Some(Timestamp(
+            date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis(),
+        ));
+    }
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let zone_at = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (time, zone) = rest.split_at(zone_at);
+    let (clock, millis) = match time.split_once(['.', ',']) {
+        Some((clock, fraction)) => (clock, fraction_ms(fraction)?),
+        None => (time, 0),
+    };
+    let mut parts = clock.split(':').map(two_digits);
+    let (hour, minute) = (parts.next()??, parts.next()??);
+    let second = match parts.next() {
+        None if time.len() == clock.len() => 0,
+        None => return None,
+        Some(second) => second?,
+    };
+    if parts.next().is_some() {
+        return None;
+    }
+    let local = date.and_hms_milli_opt(hour, minute, second, millis)?;
+    let utc_ms = local.and_utc().timestamp_millis();
+    Some(Timestamp(utc_ms - zone_ms(zone)?))
+}
+
+fn zone_ms(zone: &str) -> Option<i64> {
+    if zone.is_empty() || zone.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let sign = if zone.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes) = match zone.get(1..)?.as_bytes() {
+        [h1, h2] => (digits(&[*h1, *h2])?, 0),
+        [h1, h2, m1, m2] | [h1, h2, b':', m1, m2] => (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?),
+        _ => return None,
+    };
+    let legal = hours < 24 && minutes < 60;
+    legal.then(|| sign * (i64::from(hours) * 60 + i64::from(minutes)) * 60_000)
+}
+
+fn fraction_ms(fraction: &str) -> Option<u32> {
+    let bytes = fraction.as_bytes();
+    let legal = (1..=9).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
+    let digit = |at: usize| bytes.get(at).map_or(0, |byte| u32::from(byte - b'0'));
+    legal.then(|| digit(0) * 100 + digit(1) * 10 + digit(2))
+}
+
+fn two_digits(text: &str) -> Option<u32> {
+    (text.len() == 2).then(|| digits(text.as_bytes()))?
+}
+
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0_u32, |sum, byte| {
+        byte.is_ascii_digit()
+            .then(|| sum * 10 + u32::from(byte - b'0'))
+    })
+}
+
+/// `-0.0` is stored as `0.0`: they are equal, so rows must not differ by which was written.
+fn float(value: f64) -> Value {
+    Value::Float(value + 0.0)
+}
+
+fn expectation(kind: ScalarType) -> String {
+    match kind {
+        ScalarType::Int => "int (a signed 64-bit integer)".to_owned(),
+        ScalarType::Uint => "uint (an unsigned 64-bit integer)".to_owned(),
+        ScalarType::Datetime => "datetime (ISO 8601 text)".to_owned(),
+        ScalarType::Uuid => "uuid (text)".to_owned(),
+        other => other.name().to_owned(),
+    }
+}
