@@ -5,6 +5,9 @@
 //! at 1.00 arithmetic adds nothing. Reading leaves the fetching ahead to the hardware, the kernels ask
 //! for it themselves, so that the ratio may pass 1.
 
+// Timing is what a bench is for.
+#![allow(clippy::disallowed_methods)]
+
 use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};

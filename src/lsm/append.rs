@@ -28,8 +28,9 @@ pub enum AppendStep {
     CheckAnchor(Anchor),
     /// Done: the entry is slot n+1, and every later strong read sees it.
     Committed(Nonce),
-    /// Done: the slot holds another writer's entry. The batch is certainly not in it; catch up under
-    /// the advance rule, evaluate again, append again.
+    /// Done: the slot holds another writer's entry. Catch up under the advance rule. If that holds, the
+    /// batch is certainly not in the log: evaluate again, append again. If it ends in a reopen, the slot
+    /// may have been a void one over our own truncated commit: look the batch up by its id.
     Lost,
     /// Done: this node slept past a truncation and the outcome is unknown. Discard the state, open
     /// again, look the batch up by its id.

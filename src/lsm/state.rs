@@ -213,7 +213,7 @@ impl State {
 
     /// Applies the entry of slot `seq + 1`.
     ///
-    /// Errors: `Corrupted` if the slot is not the next one or breaks a rule; the state is unchanged then.
+    /// Errors: `Corrupted` if the slot is not the next one, or breaks a rule; the state must be discarded then.
     pub fn apply(&mut self, header: &SlotHeader, entry: &Entry) -> Result<Applied> {
         let expected = (self.seq.next(), self.next_slot());
         if (header.seq, header.slot) != expected {

@@ -72,6 +72,14 @@ impl View {
     }
 }
 
+/// Where catching up led.
+#[derive(Debug)]
+pub(crate) struct CaughtUp {
+    pub(crate) view: Arc<View>,
+    /// Whether the log had been truncated under this node: what it knew of slots it lost is void then.
+    pub(crate) reopened: bool,
+}
+
 /// One open namespace.
 #[derive(Debug)]
 pub(crate) struct Namespace {
@@ -163,12 +171,12 @@ impl Namespace {
     }
 
     /// Catches up with the bucket and publishes. On an error the log is discarded, not half changed.
-    pub(crate) async fn catch_up(&self, slot: &mut Option<Log>) -> Result<Arc<View>> {
+    pub(crate) async fn catch_up(&self, slot: &mut Option<Log>) -> Result<CaughtUp> {
+        let mut reopened = false;
         let began_ms = self.shared.clock.monotonic_ms();
         let mut log = self.take_log(slot).await?;
         // The state and rows of `log` stay whole until everything has been read.
-        let mut proof = log.proof;
-        let advanced = match self.wal.advance(log.state.clone(), &mut proof).await {
+        let advanced = match self.wal.advance(log.state.clone(), log.proof).await {
             Ok(advanced) => advanced,
             Err(error) => {
                 *slot = Some(log);
@@ -177,24 +185,24 @@ impl Namespace {
         };
         match advanced {
             Advanced::Current { state, adopted } => {
-                log.proof = proof;
                 log.adopt(*state, &adopted)?;
             }
             Advanced::Reopen => {
                 self.shared.metrics.wal.anchor_failures_total.inc();
                 log = open::open_log(&self.wal, None).await?;
+                reopened = true;
             }
         }
         let view = self.publish(&log);
         *slot = Some(log);
         self.prove(began_ms);
-        Ok(view)
+        Ok(CaughtUp { view, reopened })
     }
 
     /// Locks the log and catches up.
     pub(crate) async fn refresh(&self) -> Result<Arc<View>> {
         let mut slot = self.log.lock().await;
-        self.catch_up(&mut slot).await
+        Ok(self.catch_up(&mut slot).await?.view)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns: the write arrow (`write/mod.rs`), the read arrow (`read/mod.rs`), opening and naming.
 //! Must not know: HTTP, JSON, status codes. Read `Engine` first.
 
+pub mod bind;
 pub mod describe;
 mod handle;
 mod name;
@@ -20,7 +21,6 @@ use crate::format::record::NameRecord;
 use crate::lsm::state::Life;
 use crate::query::reply::Reply;
 use crate::query::request::{Consistency, Query};
-use crate::rows;
 use crate::runtime::compute::ComputePool;
 use crate::runtime::tasks::Tasks;
 use crate::store::Bucket;
@@ -158,7 +158,7 @@ impl Engine {
                 Some(open) => open,
                 None => {
                     // What cannot be written must not create anything.
-                    rows::bind(&NamespaceSchema::default(), &request.batch)?;
+                    bind::bind(&NamespaceSchema::default(), &request.batch)?;
                     if request.batch.upserts.is_empty() {
                         return Err(not_found(name));
                     }

@@ -29,7 +29,7 @@ pub(crate) enum Meaning {
         /// Number of the record that would end it.
         next: u64,
         /// A state of it, where the hint is usable.
-        hint: Option<State>,
+        hint: Option<Box<State>>,
     },
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn resolve(bucket: &dyn Bucket, name: &NamespaceName) -> Result
             next: newest + 1,
             hint: hint
                 .filter(|hint| hint.namespace == id)
-                .map(|hint| hint.state),
+                .map(|hint| Box::new(hint.state)),
         }),
         NameRecord::Dropped { .. } => Err(Error::corrupted(format!(
             "name record `{key}` is odd: expected `created`, found `dropped`"

@@ -54,8 +54,8 @@ async fn open_from(wal: &Wal, base: State) -> Result<Option<Log>> {
     let Some(below) = read_known(wal, &base).await? else {
         return Ok(None);
     };
-    let mut proof = Proof::default();
-    let (state, adopted) = match wal.advance(base, &mut proof).await? {
+    let proof = Proof::default();
+    let (state, adopted) = match wal.advance(base, proof).await? {
         Advanced::Current { state, adopted } => (state, adopted),
         Advanced::Reopen => return Ok(None),
     };
@@ -67,7 +67,7 @@ async fn open_from(wal: &Wal, base: State) -> Result<Option<Log>> {
         )));
     }
     // The head of the newest block does not cover the blocks below it: the oldest one read does.
-    if !below.is_empty() && !wal.anchor_holds(oldest).await?.0 {
+    if !below.is_empty() && !wal.anchor_holds(oldest).await? {
         return Ok(None);
     }
     let mut log = Log {

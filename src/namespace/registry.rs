@@ -157,7 +157,7 @@ impl Registry {
                 Meaning::Live { id, next, hint } => (id, next, hint),
             };
             let wal = self.shared.wal(id);
-            let log = open::open_log(&wal, hint).await?;
+            let log = open::open_log(&wal, hint.map(|hint| *hint)).await?;
             if log.state.life == Life::Live {
                 let shared = Arc::clone(&self.shared);
                 return Ok(Ok(Namespace::new(shared, name.clone(), wal, log)));

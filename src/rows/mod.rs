@@ -11,7 +11,6 @@
 //! Must not know: IO, the log, JSON. Read `layout.rs` first.
 
 pub mod align;
-pub mod bind;
 pub mod build;
 pub mod cell;
 pub mod ids;
@@ -20,7 +19,6 @@ pub mod raw;
 pub mod size;
 
 pub use align::{align, concat, take_rows};
-pub use bind::{BoundWrite, bind, bind_schema};
 pub use build::RowsBuilder;
 pub use cell::{ScalarColumn, value_at, value_of, vector_nulls, vectors};
 pub use ids::{id_array, id_at, ids_of};

@@ -1,11 +1,10 @@
 //! Creating an object that has one possible content per owner: names, genesis, manifests.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{Bucket, CreateOutcome, StoreError, StoreKind};
 use crate::error::{Error, Result};
+use crate::runtime::clock::sleep_ms;
 
 /// How often an unclear create is tried again before its outcome is declared unknown.
 const TRIES_MAX: u32 = 5;
@@ -58,7 +57,7 @@ pub async fn create_once(bucket: &dyn Bucket, key: &str, bytes: Bytes) -> Result
 /// Gives a store over HTTP a moment; the others have decided when they answer.
 async fn pause(kind: StoreKind, attempt: u32) {
     match kind {
-        StoreKind::Http => tokio::time::sleep(Duration::from_millis(50 << attempt)).await,
+        StoreKind::Http => sleep_ms(50 << attempt).await,
         StoreKind::Memory | StoreKind::Local => tokio::task::yield_now().await,
     }
 }

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind};
+use crate::runtime::clock::sleep_ms;
 use crate::types::{Clock, Entropy};
 
 /// How much patience an operation has.
@@ -91,7 +91,7 @@ impl Retrying {
                 return Err(error);
             }
             if wait_ms > 0 {
-                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                sleep_ms(wait_ms).await;
             }
         }
     }

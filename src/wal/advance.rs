@@ -24,7 +24,7 @@ impl Wal {
     ///
     /// Errors: `Unavailable`; `Corrupted` naming a damaged slot, which is never skipped. Cancel safe:
     /// nothing changes.
-    pub async fn advance(&self, state: State, proof: &mut Proof) -> Result<Advanced> {
+    pub async fn advance(&self, state: State, proof: Proof) -> Result<Advanced> {
         let (mut advance, mut step) = Advance::begin(state);
         let mut adopted = Vec::new();
         loop {
@@ -41,9 +41,8 @@ impl Wal {
                     }),
                 },
                 AdvanceStep::CheckAnchor(anchor) => {
-                    let (holds, date) = self.anchor_holds(anchor).await?;
-                    if holds {
-                        proof.renew(date);
+                    // No renewal: a proof is dated by the missing slot's reply, which carries no date here.
+                    if self.anchor_holds(anchor).await? {
                         advance.step(AdvanceEvent::AnchorHolds)
                     } else {
                         advance.step(AdvanceEvent::AnchorBroken)

@@ -12,7 +12,8 @@ use crate::types::Nonce;
 pub enum Appended {
     /// The entry is slot n+1, durable, and every later strong read sees it.
     Committed(SlotHeader),
-    /// Another writer has slot n+1; the entry is certainly not in it.
+    /// Another writer has slot n+1. Unless catching up finds the log truncated, the entry is certainly not
+    /// in it; after a truncation that slot may be void, and the batch must be looked up.
     Lost,
     /// The log was truncated under this node: open again and look the batch up.
     Reopen,
@@ -40,6 +41,8 @@ impl Wal {
         };
         let mut creates = 0_u32;
         let mut last_failure: Option<String> = None;
+        // The store's clock when it said `Created`; a slot found by reading may be long behind the newest.
+        let mut created_date = None;
         loop {
             let event = match step {
                 AppendStep::Create { slot, nonce } => {
@@ -47,9 +50,12 @@ impl Wal {
                     creates += 1;
                     let key = path::slot(self.id, slot);
                     match self.bucket.create(&key, body.seal(&facts)).await {
-                        Ok(CreateOutcome::Created { store_date }) => AppendEvent::Created {
-                            fresh: self.may_skip_anchor && proof.is_fresh(store_date),
-                        },
+                        Ok(CreateOutcome::Created { store_date }) => {
+                            created_date = store_date;
+                            AppendEvent::Created {
+                                fresh: self.may_skip_anchor && proof.is_fresh(store_date),
+                            }
+                        }
                         Ok(CreateOutcome::Exists) => AppendEvent::Exists,
                         Ok(CreateOutcome::Unknown(error)) => {
                             last_failure = Some(error.to_string());
@@ -68,11 +74,11 @@ impl Wal {
                 }
                 AppendStep::ReadSlot { slot } => self.who_holds(slot, &mut last_failure).await,
                 AppendStep::CheckAnchor(anchor) => match self.anchor_holds(anchor).await {
-                    Ok((true, date)) => {
-                        proof.renew(date);
+                    Ok(true) => {
+                        proof.renew(created_date);
                         AppendEvent::AnchorHolds
                     }
-                    Ok((false, _)) => AppendEvent::AnchorBroken,
+                    Ok(false) => AppendEvent::AnchorBroken,
                     Err(error) => {
                         last_failure = Some(error.chain());
                         AppendEvent::AnchorUnread

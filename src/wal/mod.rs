@@ -80,24 +80,24 @@ impl Wal {
         }
     }
 
-    /// Whether an anchor holds, by a read that starts now. Also gives the store's clock of that read.
+    /// Whether an anchor holds, by a read that starts now.
     ///
     /// Errors: `Unavailable`.
-    pub async fn anchor_holds(&self, anchor: Anchor) -> Result<(bool, Option<Timestamp>)> {
+    pub async fn anchor_holds(&self, anchor: Anchor) -> Result<bool> {
         match anchor {
             Anchor::Head { slot, nonce } => {
                 let key = path::slot(self.id, slot);
                 let header = 0..codec::HEADER_BYTES as u64;
                 let Some(found) = self.bucket.get_range(&key, header).await? else {
-                    return Ok((false, None));
+                    return Ok(false);
                 };
                 let head = codec::decode_header(&key, &found.bytes)?;
-                Ok((head.nonce == nonce, found.store_date))
+                Ok(head.nonce == nonce)
             }
             Anchor::NoManifest => {
                 let prefix = path::manifest_prefix(self.id);
                 let found = self.bucket.list(&prefix, None, Some(1)).await?;
-                Ok((found.is_empty(), None))
+                Ok(found.is_empty())
             }
         }
     }

@@ -22,7 +22,8 @@ impl Proof {
         }
     }
 
-    /// Records an anchored proof.
+    /// Records an anchored proof, by the store's clock of the reply that made the slot: that of the anchor
+    /// read would be too late, since the log may have moved on in between.
     pub fn renew(&mut self, store_date: Option<Timestamp>) {
         if store_date.is_some() {
             self.anchored_at = store_date;

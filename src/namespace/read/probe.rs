@@ -74,7 +74,7 @@ impl Namespace {
         let key = path::slot(self.id(), view.next_slot);
         let header = 0..codec::HEADER_BYTES as u64;
         let next = self.shared.bucket.get_range(&key, header).await?;
-        if next.is_none() && self.wal.anchor_holds(view.anchor).await?.0 {
+        if next.is_none() && self.wal.anchor_holds(view.anchor).await? {
             self.prove(began_ms);
             return Ok(view);
         }

@@ -161,10 +161,21 @@ impl Namespace {
             Ok(Appended::Lost) => {
                 self.shared.metrics.wal.lost_slots_total.inc();
                 *slot = Some(log);
-                self.catch_up(slot).await?;
+                // A lost slot proves that the batch is absent only while the log is whole: a void slot of a
+                // truncated block may have hidden a commit of ours whose answer was lost.
+                let unread = |error: Error| {
+                    Error::outcome_unknown("a commit lost its slot and the log cannot be read")
+                        .with_source(error)
+                };
+                if self.catch_up(slot).await.map_err(unread)?.reopened {
+                    return self.look_up(slot, batch, from).await;
+                }
                 Ok(Tried::Again)
             }
-            Ok(Appended::Reopen) => self.look_up(slot, batch, from).await,
+            Ok(Appended::Reopen) => {
+                self.shared.metrics.wal.anchor_failures_total.inc();
+                self.look_up(slot, batch, from).await
+            }
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => Err(error),
             Err(error) => {
                 *slot = Some(log);
@@ -175,7 +186,6 @@ impl Namespace {
 
     /// After an anchor that did not hold: open again and ask the log itself.
     async fn look_up(&self, slot: &mut Option<Log>, batch: Id16, from: WalSeq) -> Result<Tried> {
-        self.shared.metrics.wal.anchor_failures_total.inc();
         let unknown = |error: Error| {
             Error::outcome_unknown("a commit met a truncated log and cannot be looked up")
                 .with_source(error)

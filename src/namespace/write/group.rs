@@ -11,7 +11,8 @@ use crate::filter;
 use crate::format::{Effects, wal::Body};
 use crate::lsm::entry::{Id16, KeyedRequest, WriteEntry};
 use crate::lsm::{Entry, State, Tail};
-use crate::rows::{self, BoundWrite};
+use crate::namespace::bind::{self, BoundWrite};
+use crate::rows;
 use crate::types::document::WriteOutcome;
 use crate::types::{DocId, NamespaceSchema, WalSeq};
 
@@ -102,7 +103,7 @@ impl<'a> Draft<'a> {
             Err(error) => return Fate::Refused(error),
         }
         let outcome =
-            rows::bind(&self.schema, &request.batch).and_then(|bound| self.take(request, bound));
+            bind::bind(&self.schema, &request.batch).and_then(|bound| self.take(request, bound));
         match outcome {
             Ok(outcome) => {
                 self.remember(position, request, &outcome);

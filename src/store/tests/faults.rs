@@ -89,6 +89,7 @@ async fn truncated_body_is_shorter() {
 async fn pause_holds_one_operation_until_released() {
     let bucket = Arc::new(Faulty::new(memory(), FaultRates::default(), 1));
     let pause = bucket.pause(Point::AfterCreate, "slot");
+    #[allow(clippy::disallowed_methods)] // joined below
     let writer = tokio::spawn({
         let bucket = bucket.clone();
         async move { create(bucket.as_ref(), "slot/1", "x").await }

@@ -17,7 +17,7 @@ use crate::filter::{self, BoundFilter};
 use crate::types::document::{RawValue, WriteBatch};
 use crate::types::{DocId, NamespaceSchema};
 
-use super::raw;
+use crate::rows::raw;
 
 /// A write whose every part has been checked against the schema it leaves behind.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ pub fn bind(current: &NamespaceSchema, write: &WriteBatch) -> Result<BoundWrite>
         schema_changed: grown != *current,
         schema: grown,
         ids,
-        bytes: super::logical_bytes(&rows),
+        bytes: crate::rows::logical_bytes(&rows),
         rows,
         deletes,
         condition,

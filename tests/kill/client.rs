@@ -1,0 +1,113 @@
+//! Requests to one server, and what came back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// Longer than the server ever takes: a request that reaches it was lost.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+/// One server, one namespace. The connections are its own.
+#[derive(Debug)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    namespace: String,
+}
+
+/// Value of attribute `v` by id.
+pub(crate) type Values = BTreeMap<u64, u64>;
+
+impl Client {
+    pub(crate) fn new(server: &str, namespace: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .timeout_global(Some(TIMEOUT))
+            .build();
+        Self {
+            agent: config.new_agent(),
+            namespace: format!("{server}/v2/namespaces/{namespace}"),
+        }
+    }
+
+    /// Sends a write; an error means that whether it was applied is unknown.
+    pub(crate) fn try_write(&self, body: &Value) -> Result<Answer, ureq::Error> {
+        self.post(&self.namespace, body)
+    }
+
+    /// Sends a write that must succeed; returns the answer's body.
+    pub(crate) fn write(&self, body: &Value) -> Value {
+        let answer = self.try_write(body);
+        let answer = answer.unwrap_or_else(|error| panic!("{body}: {error}"));
+        assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+        answer.body
+    }
+
+    pub(crate) fn upsert(&self, rows: &[(u64, u64)]) -> Value {
+        self.write(&upsert_body(rows))
+    }
+
+    /// Reads some ids, strongly; `None` if there is no such namespace.
+    pub(crate) fn read(&self, ids: &[u64]) -> Option<Values> {
+        let body = json!({
+            "filters": ["id", "In", ids],
+            "limit": 10_000,
+            "include_attributes": ["v"],
+            "consistency": {"level": "strong"},
+        });
+        let answer = self.post(&format!("{}/query", self.namespace), &body);
+        let answer = answer.unwrap_or_else(|error| panic!("{body}: {error}"));
+        if answer.status == 404 {
+            return None;
+        }
+        assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+        let rows = answer.body["rows"].as_array().expect("rows");
+        let read: Values = rows.iter().map(id_and_value).collect();
+        assert_eq!(read.len(), rows.len(), "an id twice: {}", answer.body);
+        Some(read)
+    }
+
+    pub(crate) fn delete_namespace(&self) {
+        let answer = self.agent.delete(&self.namespace).call();
+        let status = answer.expect("an answer").status().as_u16();
+        assert_eq!(status, 200, "DELETE {}", self.namespace);
+    }
+
+    fn post(&self, url: &str, body: &Value) -> Result<Answer, ureq::Error> {
+        let request = self.agent.post(url);
+        let request = request.header("content-type", "application/json");
+        let mut answer = request.send(body.to_string())?;
+        let text = answer.body_mut().read_to_string()?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        })
+    }
+}
+
+/// The body that upserts rows of an id and its value.
+pub(crate) fn upsert_body(rows: &[(u64, u64)]) -> Value {
+    let rows: Vec<Value> = rows.iter().map(row).collect();
+    json!({"upsert_rows": rows, "distance_metric": "euclidean_squared"})
+}
+
+fn row(&(id, value): &(u64, u64)) -> Value {
+    json!({"id": id, "v": value, "vector": [id, value % 1_000, 0.5, -1.0]})
+}
+
+fn id_and_value(row: &Value) -> (u64, u64) {
+    let number = |name: &str| {
+        row[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{name} of {row}"))
+    };
+    (number("id"), number("v"))
+}

@@ -1,0 +1,184 @@
+//! What one writer was told: the audit's measure of what must be there, and what must not.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, Values, upsert_body};
+use crate::random::Random;
+
+/// Ids of each writer; no other writer touches them.
+pub(crate) const IDS_PER_WRITER: u64 = 32;
+/// Rows of the largest batch.
+const BATCH_MAX: u64 = 8;
+
+/// One write: what it sets, and what it deletes. No id twice.
+#[derive(Debug, Clone)]
+struct Change {
+    upserts: Vec<(u64, u64)>,
+    deletes: Vec<u64>,
+}
+
+impl Change {
+    fn body(&self) -> Value {
+        let mut body = match self.upserts.as_slice() {
+            [] => json!({}),
+            upserts => upsert_body(upserts),
+        };
+        if !self.deletes.is_empty() {
+            body["deletes"] = json!(self.deletes);
+        }
+        body
+    }
+
+    fn apply(&self, values: &mut Values) {
+        values.extend(self.upserts.iter().copied());
+        for id in &self.deletes {
+            values.remove(id);
+        }
+    }
+}
+
+/// One writer's ids: what was acknowledged, and the one write whose answer never came.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    first_id: u64,
+    acknowledged: Values,
+    unanswered: Option<Change>,
+    /// Values are never used twice, so that a stale one is known for what it is.
+    next_value: u64,
+    random: Random,
+    pub(crate) acknowledgements: u64,
+    /// Unanswered writes that turned out to have been applied.
+    pub(crate) applied_unanswered: u64,
+}
+
+impl Journal {
+    pub(crate) fn new(writer: u64, seed: u64) -> Self {
+        Self {
+            first_id: writer * IDS_PER_WRITER,
+            acknowledged: Values::new(),
+            unanswered: None,
+            next_value: 1,
+            random: Random::new(seed),
+            acknowledgements: 0,
+            applied_unanswered: 0,
+        }
+    }
+
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        (self.first_id..self.first_id + IDS_PER_WRITER).collect()
+    }
+
+    /// Writes until the server no longer answers, which it may do only once `killing` is set.
+    pub(crate) fn write_until_killed(&mut self, client: &Client, killing: &AtomicBool) {
+        loop {
+            let change = self.choose();
+            let body = change.body();
+            match client.try_write(&body) {
+                Ok(answer) => {
+                    assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+                    change.apply(&mut self.acknowledged);
+                    self.acknowledgements += 1;
+                }
+                Err(error) => {
+                    let killed = killing.load(Ordering::SeqCst);
+                    assert!(killed, "unanswered by a living server: {body}: {error}");
+                    self.unanswered = Some(change);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn choose(&mut self) -> Change {
+        let rows = if self.random.once_in(3) {
+            1 + self.random.below(BATCH_MAX)
+        } else {
+            1
+        };
+        let first = self.random.below(IDS_PER_WRITER);
+        let mut change = Change {
+            upserts: Vec::new(),
+            deletes: Vec::new(),
+        };
+        for offset in 0..rows {
+            let id = self.first_id + (first + offset) % IDS_PER_WRITER;
+            if self.random.once_in(6) {
+                change.deletes.push(id);
+            } else {
+                change.upserts.push((id, self.next_value));
+                self.next_value += 1;
+            }
+        }
+        change
+    }
+
+    /// Checks what a strong read gave of this writer's ids: every acknowledged write, and of the unanswered
+    /// one all or nothing. What was read once must stay: from here on it counts as acknowledged.
+    pub(crate) fn audit(&mut self, read: &Values) -> Result<(), String> {
+        let ids = self.first_id..self.first_id + IDS_PER_WRITER;
+        let read: Values = read.range(ids).map(|(&id, &value)| (id, value)).collect();
+        let unanswered = self.unanswered.take();
+        if read == self.acknowledged {
+            return Ok(());
+        }
+        let Some(change) = unanswered else {
+            return Err(describe(&self.acknowledged, None, &read));
+        };
+        let mut with_unanswered = self.acknowledged.clone();
+        change.apply(&mut with_unanswered);
+        if read != with_unanswered {
+            return Err(describe(&self.acknowledged, Some(&change), &read));
+        }
+        self.acknowledged = with_unanswered;
+        self.applied_unanswered += 1;
+        Ok(())
+    }
+}
+
+/// Names each id whose value differs from the acknowledged one.
+fn describe(acknowledged: &Values, unanswered: Option<&Change>, read: &Values) -> String {
+    let mut ids: Vec<u64> = acknowledged.keys().chain(read.keys()).copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let differences: Vec<String> = ids
+        .into_iter()
+        .filter(|id| acknowledged.get(id) != read.get(id))
+        .map(|id| {
+            let (acknowledged, read) = (acknowledged.get(&id), read.get(&id));
+            format!("id {id}: acknowledged {acknowledged:?}, read {read:?}")
+        })
+        .collect();
+    format!(
+        "lost or phantom writes: {}; unanswered: {unanswered:?}",
+        differences.join("; ")
+    )
+}
+
+#[test]
+fn audit_of_lost_phantom_or_torn_writes_fails() {
+    let journal = || Journal {
+        acknowledged: Values::from([(1, 5), (2, 6)]),
+        unanswered: Some(Change {
+            upserts: vec![(1, 7), (3, 8)],
+            deletes: vec![2],
+        }),
+        ..Journal::new(0, 0)
+    };
+    for (read, passes) in [
+        (vec![(1, 5), (2, 6)], true),
+        (vec![(1, 7), (3, 8)], true),
+        (vec![(1, 5)], false),
+        (vec![(1, 4), (2, 6)], false),
+        (vec![(1, 5), (2, 6), (4, 9)], false),
+        (vec![(1, 7), (2, 6)], false),
+    ] {
+        let outcome = journal().audit(&Values::from_iter(read.clone()));
+        assert_eq!(outcome.is_ok(), passes, "{read:?}: {outcome:?}");
+    }
+    let mut journal = journal();
+    assert_eq!(journal.audit(&Values::from([(1, 5), (2, 6)])), Ok(()));
+    let late = journal.audit(&Values::from([(1, 7), (3, 8)]));
+    assert!(late.is_err(), "once read as absent, it may not come later");
+}

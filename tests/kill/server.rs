@@ -1,0 +1,132 @@
+//! A server process, from its start to its end.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a process that was asked to stop is waited for: ticks of `TICK`.
+const STOP_TICKS: u32 = 3_000;
+const TICK: Duration = Duration::from_millis(10);
+/// What a failure shows of the process's standard error, bytes.
+const STDERR_SHOWN: usize = 8 << 10;
+
+/// Sleeps.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "another process is under test: nothing in this one happens at the instant waited for"
+)]
+pub(crate) fn sleep(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+/// A process that may not serve yet. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts a server on the bucket `DIRECTORY/data`, on a free port.
+    pub(crate) fn start(directory: &Path) -> Self {
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let stderr = directory.join(format!("stderr-{number}.log"));
+        let url = format!("file://{}", directory.join("data").display());
+        let child = Command::new(env!("CARGO_BIN_EXE_elacsym"))
+            .args(["serve", "--storage-url", &url])
+            .args(["--listen", "127.0.0.1:0"])
+            // Neither settings nor proxies of whoever runs the tests.
+            .env_clear()
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&stderr).expect("a log file"))
+            .spawn()
+            .expect("the server binary starts");
+        Self { child, stderr }
+    }
+
+    /// Waits until it says where it listens.
+    pub(crate) fn serving(mut self) -> Server {
+        let stdout = self.child.stdout.take().expect("piped above, taken once");
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("standard output");
+        let Some(url) = line.trim_end().strip_prefix("listening on ") else {
+            panic!("expected `listening on`, found {line:?}\n{}", self.stderr());
+        };
+        Server {
+            url: url.to_owned(),
+            process: self,
+            _stdout: stdout,
+        }
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("a child of ours") {
+            panic!("the server ended by itself: {status}\n{}", self.stderr());
+        }
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
+    /// The end of what it wrote to standard error.
+    pub(crate) fn stderr(&self) -> String {
+        let text = fs::read(&self.stderr).unwrap_or_default();
+        let from = text.len().saturating_sub(STDERR_SHOWN);
+        let path = self.stderr.display();
+        format!("{path}:\n{}", String::from_utf8_lossy(&text[from..]))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.stderr());
+        }
+    }
+}
+
+/// A process that serves. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    process: Process,
+    /// Kept open, so that writing to it never fails.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    pub(crate) fn start(directory: &Path) -> Self {
+        Process::start(directory).serving()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// SIGTERM, and waits until it is gone.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let sent = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.process.child.id().to_string())
+            .status()
+            .expect("kill(1)");
+        assert!(sent.success(), "kill -TERM: {sent}");
+        for _ in 0..STOP_TICKS {
+            if let Some(status) = self.process.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            sleep(TICK);
+        }
+        panic!("still runs after SIGTERM\n{}", self.process.stderr());
+    }
+}
