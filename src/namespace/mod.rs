@@ -10,6 +10,8 @@ mod name;
 mod open;
 mod read;
 mod registry;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::Arc;
