@@ -104,6 +104,8 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         tail_slow_bytes: settings.tail.slow_bytes,
         tail_max_bytes: settings.tail.max_bytes,
         node_tail_bytes: settings.tail.node_bytes_of(memory_bytes()),
+        max_concurrent_queries: settings.query.max_concurrent,
+        query_queue_ms: settings.query.max_queue_ms,
     }
 }
 

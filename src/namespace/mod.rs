@@ -17,12 +17,15 @@ mod write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::{Error, Result};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::path;
 use crate::format::record::NameRecord;
 use crate::lsm::state::Life;
 use crate::query::reply::Reply;
 use crate::query::request::{Consistency, Query};
+use crate::runtime::clock::within_ms;
 use crate::runtime::compute::ComputePool;
 use crate::runtime::tasks::Tasks;
 use crate::store::Bucket;
@@ -61,6 +64,10 @@ pub struct EngineOptions {
     pub tail_max_bytes: u64,
     /// Tail memory of all namespaces from which idle ones are closed, bytes.
     pub node_tail_bytes: u64,
+    /// Queries that run at once.
+    pub max_concurrent_queries: usize,
+    /// Longest wait of a query for its turn, milliseconds.
+    pub query_queue_ms: u64,
 }
 
 impl Default for EngineOptions {
@@ -70,6 +77,8 @@ impl Default for EngineOptions {
             tail_slow_bytes: limits::TAIL_BYTES_SLOW,
             tail_max_bytes: limits::TAIL_BYTES_MAX,
             node_tail_bytes: 4 * limits::TAIL_BYTES_MAX,
+            max_concurrent_queries: 64,
+            query_queue_ms: 800,
         }
     }
 }
@@ -99,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: Tasks,
     pub(crate) options: EngineOptions,
+    /// Turns of queries.
+    turns: Semaphore,
     draining: AtomicBool,
 }
 
@@ -132,6 +143,7 @@ impl Engine {
             metrics: world.metrics,
             tasks: Tasks::default(),
             draining: AtomicBool::new(false),
+            turns: Semaphore::new(options.max_concurrent_queries),
             options,
         });
         Self {
@@ -179,6 +191,7 @@ impl Engine {
 
     /// Answers a query. Errors: `NotFound`, `InvalidRequest`, `Unavailable`, `Corrupted`. Cancel safe.
     pub async fn query(&self, name: &NamespaceName, query: Query) -> Result<Reply> {
+        let _turn = self.turn().await?;
         for _ in 0..TRIES_MAX {
             let namespace = self.find(name).await?;
             match namespace.query(query.clone()).await? {
@@ -297,6 +310,23 @@ impl Engine {
     /// Waits for commits and background work that have begun; call it after the edges have stopped.
     pub async fn finish(&self) {
         self.shared.tasks.join_all().await;
+    }
+
+    /// A turn to run one query. Errors: `Unavailable` after the longest wait.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        let options = &self.shared.options;
+        match within_ms(options.query_queue_ms, self.shared.turns.acquire()).await {
+            Some(Ok(turn)) => Ok(turn),
+            _ => Err(Error::new(
+                ErrorKind::Unavailable,
+                "too_many_queries",
+                format!(
+                    "{} queries run already and none ended within {} ms",
+                    options.max_concurrent_queries, options.query_queue_ms
+                ),
+            )
+            .with_retry_after_ms(1_000)),
+        }
     }
 
     async fn find(&self, name: &NamespaceName) -> Result<Arc<Namespace>> {

@@ -458,3 +458,24 @@ async fn listing_gives_live_names_in_pages() {
     }
     assert_eq!(seen, ["n0", "n1", "n2", "n4", "n5", "n6"]);
 }
+
+#[tokio::test]
+async fn query_without_a_free_turn_is_refused_after_its_wait() {
+    let world = World {
+        bucket: memory(),
+        clock: Arc::new(ManualClock::new(Timestamp(0))),
+        entropy: Arc::new(SeededEntropy::new(1)),
+        compute: Arc::new(ComputePool::new(1).expect("threads start")),
+        metrics: Arc::new(Metrics::new().expect("metric names are unique")),
+    };
+    let options = EngineOptions {
+        max_concurrent_queries: 0,
+        query_queue_ms: 1,
+        ..EngineOptions::default()
+    };
+    let error = Engine::new(world, options)
+        .query(&name(), all())
+        .await
+        .expect_err("no turn");
+    assert_eq!(error.code(), "too_many_queries");
+}
