@@ -1,6 +1,6 @@
 //! Named rules of a state, checked after every apply and every load.
 
-use super::state::{Life, State};
+use super::state::{Block, Life, State};
 
 /// One rule: its name and whether it holds.
 struct Rule {
@@ -27,13 +27,13 @@ const RULES: &[Rule] = &[
         name: "blocks are dense in number and sequence, and end at seq",
         holds: |state| {
             let dense = state.blocks.windows(2).all(|pair| {
-                pair[1].number == pair[0].number + 1
-                    && pair[1].first_seq.0 == pair[0].first_seq.0 + u64::from(pair[0].slots)
+                pair[0].number.checked_add(1) == Some(pair[1].number)
+                    && end_of(&pair[0]) == Some(pair[1].first_seq.0)
             });
             let end = state
                 .blocks
                 .last()
-                .is_none_or(|block| block.first_seq.0 + u64::from(block.slots) == state.seq.0 + 1);
+                .is_none_or(|block| end_of(block) == state.seq.0.checked_add(1));
             dense && end && state.blocks.iter().all(|block| block.slots > 0)
         },
     },
@@ -84,6 +84,11 @@ const STEP_RULES: &[StepRule] = &[
         holds: |before, after| after.schema.next_attr_id >= before.schema.next_attr_id,
     },
 ];
+
+/// The sequence after a block's last slot; `None` where it cannot be one.
+fn end_of(block: &Block) -> Option<u64> {
+    block.first_seq.0.checked_add(u64::from(block.slots))
+}
 
 /// Checks every rule of a state and, where the one before is given, of the step to it.
 ///

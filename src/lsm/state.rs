@@ -157,7 +157,7 @@ impl State {
         match self.blocks.last() {
             None => SlotName { block: 0, idx: 0 },
             Some(block) if self.is_full(block) => SlotName {
-                block: block.number + 1,
+                block: block.number.saturating_add(1),
                 idx: 0,
             },
             Some(block) => SlotName {
@@ -250,8 +250,8 @@ impl State {
             });
         }
         if let Some(block) = self.blocks.last_mut() {
-            block.slots += 1;
-            block.bytes += header.body_bytes;
+            block.slots = block.slots.saturating_add(1);
+            block.bytes = block.bytes.saturating_add(header.body_bytes);
         }
         self.seq = header.seq;
         self.written_at = header.written_at;
@@ -365,7 +365,7 @@ impl State {
         }
         // `floor` names the last block that goes; the state keeps the first that stays. It only rises:
         // a stale truncation is harmless.
-        self.floor = self.floor.max(floor + 1);
+        self.floor = self.floor.max(floor.saturating_add(1));
         self.retained = retained.iter().copied().collect();
         Applied::Effective
     }

@@ -15,7 +15,8 @@ impl WalSeq {
     /// The sequence that follows.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        // Saturates: numbers read from damaged objects must not overflow.
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Answer {
 /// One server, one namespace. The connections are its own.
 #[derive(Debug)]
 pub(crate) struct Client {
-    agent: ureq::Agent,
+    http: ureq::Agent,
     namespace: String,
 }
 
@@ -33,7 +33,7 @@ impl Client {
             .timeout_global(Some(TIMEOUT))
             .build();
         Self {
-            agent: config.new_agent(),
+            http: config.new_agent(),
             namespace: format!("{server}/v2/namespaces/{namespace}"),
         }
     }
@@ -76,13 +76,13 @@ impl Client {
     }
 
     pub(crate) fn delete_namespace(&self) {
-        let answer = self.agent.delete(&self.namespace).call();
+        let answer = self.http.delete(&self.namespace).call();
         let status = answer.expect("an answer").status().as_u16();
         assert_eq!(status, 200, "DELETE {}", self.namespace);
     }
 
     fn post(&self, url: &str, body: &Value) -> Result<Answer, ureq::Error> {
-        let request = self.agent.post(url);
+        let request = self.http.post(url);
         let request = request.header("content-type", "application/json");
         let mut answer = request.send(body.to_string())?;
         let text = answer.body_mut().read_to_string()?;

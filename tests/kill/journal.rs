@@ -73,20 +73,37 @@ impl Journal {
     /// Writes until the server no longer answers, which it may do only once `killing` is set.
     pub(crate) fn write_until_killed(&mut self, client: &Client, killing: &AtomicBool) {
         loop {
-            let change = self.choose();
-            let body = change.body();
-            match client.try_write(&body) {
-                Ok(answer) => {
-                    assert_eq!(answer.status, 200, "{body}: {}", answer.body);
-                    change.apply(&mut self.acknowledged);
-                    self.acknowledgements += 1;
-                }
-                Err(error) => {
-                    let killed = killing.load(Ordering::SeqCst);
-                    assert!(killed, "unanswered by a living server: {body}: {error}");
-                    self.unanswered = Some(change);
-                    return;
-                }
+            if let Err(error) = self.write(client) {
+                let killed = killing.load(Ordering::SeqCst);
+                assert!(killed, "unanswered by a living server: {error}");
+                return;
+            }
+        }
+    }
+
+    /// Writes until told to stop, to a server that lives.
+    pub(crate) fn write_until_stopped(&mut self, client: &Client, stop: &AtomicBool) {
+        while !stop.load(Ordering::SeqCst) {
+            if let Err(error) = self.write(client) {
+                panic!("unanswered by a living server: {error}");
+            }
+        }
+    }
+
+    /// Makes one write; an error means that no answer came.
+    fn write(&mut self, client: &Client) -> Result<(), String> {
+        let change = self.choose();
+        let body = change.body();
+        match client.try_write(&body) {
+            Ok(answer) => {
+                assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+                change.apply(&mut self.acknowledged);
+                self.acknowledgements += 1;
+                Ok(())
+            }
+            Err(error) => {
+                self.unanswered = Some(change);
+                Err(format!("{body}: {error}"))
             }
         }
     }
@@ -104,7 +121,8 @@ impl Journal {
         };
         for offset in 0..rows {
             let id = self.first_id + (first + offset) % IDS_PER_WRITER;
-            if self.random.once_in(6) {
+            // A write of deletes alone is refused where there is no namespace yet.
+            if self.acknowledgements > 0 && self.random.once_in(6) {
                 change.deletes.push(id);
             } else {
                 change.upserts.push((id, self.next_value));

@@ -21,6 +21,8 @@ const KILLS: u64 = 25;
 const SEED: u64 = 20_260_101;
 /// Kills on one directory; then a fresh one, so that the log read at each start stays short.
 const KILLS_PER_DIRECTORY: u64 = 25;
+/// Kills of one server beside another that goes on.
+const KILLS_OF_ONE: u64 = 10;
 /// The longest that writers run before a kill.
 const LIFE_MS_MAX: u64 = 400;
 /// The longest that a start is given where it is the start that is killed.
@@ -40,11 +42,11 @@ fn kill_at_random_instants_loses_no_acknowledged_write() {
         left -= here;
         let journals = kill_in_one_directory(here, &mut random);
         for journal in journals {
-            assert!(journal.acknowledgements > 0, "a writer never wrote");
             acknowledgements += journal.acknowledgements;
             applied += journal.applied_unanswered;
         }
     }
+    assert!(acknowledgements > 0, "nothing was ever acknowledged");
     eprintln!("{kills} kills, {acknowledgements} acknowledged, {applied} applied but unanswered");
 }
 
@@ -62,11 +64,12 @@ fn kill_in_one_directory(kills: u64, random: &mut Random) -> Vec<Journal> {
             kill_while_starting(directory.path(), life);
         }
         server = Server::start(directory.path());
-        audit(&server, &mut journals, &format!("after kill {kill}"));
+        let client = Client::new(&server.url, NAMESPACE);
+        audit(&client, &mut journals, &format!("after kill {kill}"));
         if kill % COLD_AUDIT_EVERY == 0 {
             let cold = Server::start(directory.path());
             let when = format!("by a second process after kill {kill}");
-            audit(&cold, &mut journals, &when);
+            audit(&Client::new(&cold.url, NAMESPACE), &mut journals, &when);
         }
     }
     journals
@@ -97,12 +100,10 @@ fn kill_while_starting(directory: &Path, life: Duration) {
     process.kill();
 }
 
-fn audit(server: &Server, journals: &mut [Journal], when: &str) {
+fn audit(client: &Client, journals: &mut [Journal], when: &str) {
     let ids: Vec<u64> = journals.iter().flat_map(Journal::ids).collect();
     // No namespace: right only if nothing was ever acknowledged, as the comparison says.
-    let read: Values = Client::new(&server.url, NAMESPACE)
-        .read(&ids)
-        .unwrap_or_default();
+    let read: Values = client.read(&ids).unwrap_or_default();
     for journal in journals {
         if let Err(what) = journal.audit(&read) {
             panic!("{when}: {what}");
@@ -111,11 +112,61 @@ fn audit(server: &Server, journals: &mut [Journal], when: &str) {
 }
 
 #[test]
+fn kill_of_one_of_two_servers_loses_no_acknowledged_write() {
+    let directory = TempDir::new().expect("a directory");
+    let mut random = Random::new(setting("ELACSYM_TEST_KILL_SEED", SEED));
+    let mut journals: Vec<Journal> = (0..WRITERS)
+        .map(|writer| Journal::new(writer, random.next()))
+        .collect();
+    let survivor = Server::start(directory.path());
+    for kill in 0..KILLS_OF_ONE {
+        let mut victim = Server::start(directory.path());
+        let life = Duration::from_micros(random.below(LIFE_MS_MAX * 1_000));
+        let (of_victim, of_survivor) = journals.split_at_mut(WRITERS as usize / 2);
+        let (stop, client) = (
+            AtomicBool::new(false),
+            Client::new(&survivor.url, NAMESPACE),
+        );
+        thread::scope(|scope| {
+            for journal in of_survivor {
+                let client = Client::new(&survivor.url, NAMESPACE);
+                let stop = &stop;
+                scope.spawn(move || journal.write_until_stopped(&client, stop));
+            }
+            // Stops the others also where a check of this thread fails.
+            let _stop = StopOnDrop(&stop);
+            write_and_kill(&mut victim, of_victim, life);
+            let when = format!("by the survivor, still written to, after kill {kill}");
+            audit(&client, of_victim, &when);
+        });
+        let when = format!("by the survivor after kill {kill}");
+        audit(&client, &mut journals, &when);
+    }
+    let cold = Server::start(directory.path());
+    audit(
+        &Client::new(&cold.url, NAMESPACE),
+        &mut journals,
+        "at the end",
+    );
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
 fn server_stops_cleanly_on_sigterm() {
     let directory = TempDir::new().expect("a directory");
     let server = Server::start(directory.path());
-    Client::new(&server.url, NAMESPACE).upsert(&[(1, 10)]);
+    // Its connection stays open, idle, as a client's pool keeps it.
+    let client = Client::new(&server.url, NAMESPACE);
+    client.upsert(&[(1, 10)]);
     let status = server.terminate();
+    drop(client);
     assert_eq!(status.code(), Some(0), "{status}");
     let server = Server::start(directory.path());
     let read = Client::new(&server.url, NAMESPACE).read(&[1]);
