@@ -7,7 +7,6 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch};
-use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
@@ -66,7 +65,7 @@ impl Body {
         let json = serde_json::to_vec(entry)
             .map_err(|error| Error::internal("log entry does not encode").with_source(error))?;
         push_frame(&mut bytes, FRAME_ENTRY, 0, &json)?;
-        if let Some(rows) = &effects.upserts {
+        if let Some(rows) = effects.upserts.as_ref().filter(|rows| rows.num_rows() > 0) {
             push_rows(&mut bytes, rows)?;
         }
         if let Some(ids) = &effects.deletes {
@@ -390,7 +389,10 @@ fn add_vectors(key: &str, rows: RecordBatch, attr: u32, bytes: Vec<u8>) -> Resul
             bytes.len(),
         ));
     }
-    let values = Float32Array::new(Buffer::from(bytes).into(), None);
+    // Copied: the bytes of a frame need not lie where an f32 may.
+    let mut values = vec![0.0_f32; bytes.len() / 4];
+    bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&bytes);
+    let values = Float32Array::from(values);
     let item = Arc::new(Field::new("item", DataType::Float32, false));
     let list = FixedSizeListArray::try_new(
         item,

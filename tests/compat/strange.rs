@@ -1,5 +1,8 @@
 //! Strange objects with right checksums: what a newer version, or a stranger, may have written.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
 use elacsym::format::wal;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -106,4 +109,27 @@ fn strange_frames_stored_raw_decode_to_the_same_slot() {
             golden.object
         );
     }
+}
+
+/// A body that a stranger made may mean anything, but it must not end the process.
+#[test]
+fn strange_body_with_right_checksums_does_not_panic() {
+    let mut panics = Vec::new();
+    for golden in GOLDENS.iter().filter(|golden| golden.is_slot()) {
+        let slot = golden.read();
+        let packed = slot[wal::HEADER_BYTES..].to_vec();
+        for body in [unpacked(&packed), packed] {
+            for at in 0..body.len() {
+                for mask in [0xff, 1, 0x80] {
+                    let mut bad = body.clone();
+                    bad[at] ^= mask;
+                    let bytes = Bytes::from(with_body(&slot, &bad));
+                    if catch_unwind(AssertUnwindSafe(|| wal::decode("slot", &bytes))).is_err() {
+                        panics.push(format!("{} body byte {at} xor {mask:#x}", golden.object));
+                    }
+                }
+            }
+        }
+    }
+    assert!(panics.is_empty(), "decoding panics: {panics:#?}");
 }

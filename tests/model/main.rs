@@ -1,10 +1,12 @@
 //! Explores the commit protocol: the machines of `elacsym::lsm` against a modelled object store that
 //! loses replies and executes late, with nodes that stall and die anywhere.
 //!
-//! Every scenario must be safe as it is, and every mutation must be caught. `ELACSYM_MODEL=full` explores
+//! Every scenario must be safe as it is, and every mutation must be caught. `ELACSYM_TEST_MODEL=full` explores
 //! up to five million states of each scenario; otherwise a smaller slice. Read `world.rs` first, then
 //! `node.rs`, `system.rs` and `scenario.rs`.
 
+// The bounds come from the environment, and the table shows how long each exploration took.
+#![allow(clippy::disallowed_methods)]
 #![allow(missing_docs, unreachable_pub)]
 
 mod node;
@@ -52,7 +54,7 @@ fn explore(scenario: Scenario, mutation: Option<Mutation>, states: usize, time: 
 }
 
 fn is_full() -> bool {
-    std::env::var("ELACSYM_MODEL").is_ok_and(|bound| bound == "full")
+    std::env::var("ELACSYM_TEST_MODEL").is_ok_and(|bound| bound == "full")
 }
 
 #[test]
