@@ -479,3 +479,19 @@ async fn query_without_a_free_turn_is_refused_after_its_wait() {
         .expect_err("no turn");
     assert_eq!(error.code(), "too_many_queries");
 }
+
+#[tokio::test]
+async fn names_of_every_legal_form_can_be_written_on_a_local_directory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bucket = crate::store::local::LocalBucket::open(folder.path())
+        .await
+        .expect("a bucket");
+    let engine = engine_on(Arc::new(bucket), 1);
+    for text in [".tmp-1", "...", "-", "_a.B-9", "0"] {
+        let name = NamespaceName::parse(text).expect("a legal name");
+        let written = engine.write(&name, upsert([(1, 1)]), None).await;
+        assert!(written.is_ok(), "`{text}`: {written:?}");
+    }
+    let page = engine.list("", None, 10).await.expect("a page");
+    assert_eq!(page.names.len(), 5);
+}

@@ -7,7 +7,7 @@ pub const KEY_BYTES_MAX: usize = 1_024;
 /// Most parts of a key: bounds the depth of a walk over a local directory.
 pub const KEY_PARTS_MAX: usize = 32;
 /// Start of the names of unfinished local files; no part of a key may start with it.
-pub const TEMP_PREFIX: &str = ".tmp-";
+pub const TEMP_PREFIX: &str = "~tmp-";
 
 /// Checks a key: relative, `/` between parts, no empty, `.` or `..` part, no control characters.
 ///
@@ -66,7 +66,7 @@ fn fault_of_part(part: &str) -> Option<&'static str> {
         return Some("`.` and `..` are no parts");
     }
     if part.starts_with(TEMP_PREFIX) {
-        return Some("names that start with `.tmp-` belong to the store");
+        return Some("names that start with `~tmp-` belong to the store");
     }
     let illegal = |byte: u8| byte.is_ascii_control() || byte == b'\\';
     part.bytes()

@@ -41,10 +41,10 @@ async fn local_create_leaves_no_temporary_file() {
 async fn local_temp_left_by_a_crash_is_not_listed_nor_reached() {
     let (dir, bucket) = open().await;
     create(&bucket, "a/k", "one").await;
-    fs::write(root(&dir).join("a/.tmp-0-0"), "half").expect("it writes");
+    fs::write(root(&dir).join("a/~tmp-0-0"), "half").expect("it writes");
     assert_eq!(keys(&bucket, "").await, ["a/k"]);
     assert_eq!(keys(&bucket, "a/").await, ["a/k"]);
-    let got = bucket.get("a/.tmp-0-0").await;
+    let got = bucket.get("a/~tmp-0-0").await;
     assert!(matches!(got, Err(StoreError::Determinate { .. })));
 }
 
