@@ -1,0 +1,172 @@
+//! What does a durable write cost over HTTP, beside the bare file operations it cannot do without?
+//!
+//! One process holds a server on a local directory and its clients, on loopback. Each figure is taken in
+//! rounds that alternate with the reference: write a small file, fsync, link it to its name, fsync the
+//! folder. `ELACSYM_TEST_BENCH_DIR` names a folder on the disk to measure (default: the working folder).
+
+// Timing, a real folder and plain threads are what this bench is about.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use elacsym::access::Keyring;
+use elacsym::config::ServerSettings;
+use elacsym::http::{AppState, router};
+use elacsym::namespace::{Engine, EngineOptions, World};
+use elacsym::runtime::{ComputePool, MemoryBudget, OsEntropy, SystemClock};
+use elacsym::store::local::LocalBucket;
+use elacsym::telemetry::Metrics;
+use elacsym::types::{Clock, Entropy};
+
+const DIMS: usize = 128;
+const ROUNDS: usize = 5;
+const SINGLES_A_ROUND: usize = 200;
+const BATCHES_A_ROUND: usize = 20;
+const BATCH_ROWS: usize = 1_000;
+const WRITERS: usize = 64;
+const WRITER_ROWS: usize = 400;
+
+fn main() {
+    let base = std::env::var("ELACSYM_TEST_BENCH_DIR").unwrap_or_else(|_| ".".to_owned());
+    let folder = tempfile::tempdir_in(base).expect("a folder to measure on");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let url = runtime.block_on(start(&folder.path().join("bucket")));
+    let raw = folder.path().join("raw");
+    fs::create_dir(&raw).expect("a folder for the reference");
+
+    let mut reference = Vec::new();
+    let mut single = Vec::new();
+    let mut batch = Vec::new();
+    let client = ureq::Agent::new_with_defaults();
+    let mut next_id = 0;
+    write(&client, &url, "singles", &body(&mut next_id, 1));
+    write(&client, &url, "batches", &body(&mut next_id, 1));
+    for round in 0..ROUNDS {
+        for n in 0..SINGLES_A_ROUND {
+            reference.push(timed(|| publish(&raw, round * SINGLES_A_ROUND + n)));
+            let one = body(&mut next_id, 1);
+            single.push(timed(|| write(&client, &url, "singles", &one)));
+        }
+        for _ in 0..BATCHES_A_ROUND {
+            let thousand = body(&mut next_id, BATCH_ROWS);
+            batch.push(timed(|| write(&client, &url, "batches", &thousand)));
+        }
+    }
+    let bare = report("bare file, fsync, link, fsync folder", &mut reference, None);
+    report("one durable row", &mut single, Some(bare));
+    report("1,000 durable rows x 128", &mut batch, Some(bare));
+
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let url = &url;
+            scope.spawn(move || {
+                let client = ureq::Agent::new_with_defaults();
+                let mut id = writer * WRITER_ROWS;
+                for _ in 0..WRITER_ROWS {
+                    write(&client, url, "shared", &body(&mut id, 1));
+                }
+            });
+        }
+    });
+    let rows = (WRITERS * WRITER_ROWS) as f64;
+    let rate = rows / began.elapsed().as_secs_f64();
+    println!("{WRITERS} single-row writers: {rate:.0} rows/s, clients included");
+    println!(
+        "one writer of bare files: {:.0} files/s",
+        1.0 / bare.as_secs_f64()
+    );
+}
+
+async fn start(bucket: &Path) -> String {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let compute = Arc::new(ComputePool::new(0).expect("threads"));
+    let world = World {
+        bucket: Arc::new(LocalBucket::open(bucket).await.expect("a bucket")),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+        compute: Arc::clone(&compute),
+        metrics: Arc::clone(&metrics),
+    };
+    let app = router(AppState {
+        engine: Engine::new(world, EngineOptions::default()),
+        keyring: Arc::new(Keyring::new(Vec::new())),
+        metrics,
+        budget: MemoryBudget::new("request bodies", 512 << 20, 1_000),
+        compute,
+        settings: Arc::new(ServerSettings::default()),
+        clock,
+        entropy,
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/v2/namespaces")
+}
+
+fn body(next_id: &mut usize, rows: usize) -> String {
+    let rows: Vec<String> = (0..rows)
+        .map(|_| {
+            *next_id += 1;
+            let vector: Vec<String> = (0..DIMS)
+                .map(|dim| format!("{:.4}", ((*next_id * 31 + dim * 17) % 997) as f64 / 997.0))
+                .collect();
+            format!(r#"{{"id":{next_id},"vector":[{}]}}"#, vector.join(","))
+        })
+        .collect();
+    let rows = rows.join(",");
+    format!(r#"{{"distance_metric":"euclidean_squared","upsert_rows":[{rows}]}}"#)
+}
+
+fn write(client: &ureq::Agent, url: &str, namespace: &str, body: &str) {
+    let mut reply = client
+        .post(format!("{url}/{namespace}"))
+        .content_type("application/json")
+        .send(body)
+        .expect("an acknowledged write");
+    reply.body_mut().read_to_vec().expect("a whole reply");
+}
+
+fn publish(folder: &Path, n: usize) {
+    let temporary = folder.join("temporary");
+    let mut file = File::create(&temporary).expect("a file");
+    file.write_all(&[7; 1_024]).expect("written");
+    file.sync_all().expect("synced");
+    fs::hard_link(&temporary, folder.join(n.to_string())).expect("linked");
+    File::open(folder)
+        .expect("the folder")
+        .sync_all()
+        .expect("synced");
+    fs::remove_file(&temporary).expect("removed");
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
+
+/// Prints p50 and p99, and returns p50.
+fn report(what: &str, times: &mut [Duration], bare: Option<Duration>) -> Duration {
+    times.sort_unstable();
+    let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+    let ratio = bare.map_or(String::new(), |bare| {
+        format!(", {:.2} x bare p50", p50.as_secs_f64() / bare.as_secs_f64())
+    });
+    println!(
+        "{what}: p50 {:.2} ms, p99 {:.2} ms{ratio}",
+        ms(p50),
+        ms(p99)
+    );
+    p50
+}
