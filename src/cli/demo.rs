@@ -121,7 +121,7 @@ pub(super) fn queries(address: &str) -> String {
             "\n# {comment}\ncurl -s http://{address}/v2/namespaces/{NAMESPACE}/query -H 'Content-Type: application/json' -d '{body}'\n"
         )
     };
-    let vector = hashed("The Angel of Death")
+    let vector = hashed("A Pink Sky above a Grey Sea")
         .map(|x| format!("{x}"))
         .join(",");
     let nearest = format!(
@@ -132,7 +132,10 @@ pub(super) fn queries(address: &str) -> String {
     );
     let ordered = r#"{"rank_by":["year_start","desc"],"limit":3,"include_attributes":["title","artist","year_start"]}"#;
     [
-        curl("titles nearest to \"The Angel of Death\"", &nearest),
+        curl(
+            "titles nearest to \"A Pink Sky above a Grey Sea\"",
+            &nearest,
+        ),
         curl("the same among prints acquired since 1900", &filtered),
         curl("the newest works", ordered),
     ]

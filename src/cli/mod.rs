@@ -37,7 +37,7 @@ enum Command {
 /// Where settings come from: defaults < file < environment `ELACSYM_SECTION__KEY` < flags.
 #[derive(Debug, Args)]
 struct SettingsArgs {
-    /// Bucket URL or directory: file:///DIR, s3://BUCKET/PREFIX, gs://, az://, memory://
+    /// Bucket URL or directory: file:///DIR, s3://BUCKET/PREFIX, gs://, az://, memory:// [default: ./elacsym-data]
     #[arg(long, value_name = "URL")]
     storage_url: Option<String>,
     /// Settings file; default config/elacsym.toml if there is one

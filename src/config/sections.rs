@@ -40,7 +40,7 @@ impl Default for ServerSettings {
 /// `[storage]`: the bucket and how patiently it is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StorageSettings {
-    /// Bucket URL with an optional prefix, or a plain path. Default `file://./elacsym-data`: works at once.
+    /// Bucket URL with an optional prefix, or a plain path. Default `./elacsym-data`: works at once.
     pub url: String,
     /// Endpoint of a compatible store. Default none: the provider's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub struct StorageSettings {
 impl Default for StorageSettings {
     fn default() -> Self {
         Self {
-            url: "file://./elacsym-data".to_owned(),
+            url: "./elacsym-data".to_owned(),
             endpoint: None,
             region: None,
             access_key_id: None,

@@ -108,12 +108,16 @@ async fn open_local(path: &str) -> Result<Arc<dyn Bucket>> {
     Ok(Arc::new(LocalBucket::open(path).await?))
 }
 
-/// The path of a `file://` URL: no host, percent signs decoded.
+/// The path of a `file://` URL: no host, percent signs decoded. `file://./dir` is relative to the working
+/// folder: no URL by the book, but what people write.
 fn file_path(rest: &str) -> Result<String> {
+    if rest.starts_with("./") {
+        return Ok(rest.to_owned());
+    }
     let rest = rest.strip_prefix("localhost").unwrap_or(rest);
     if !rest.starts_with('/') {
         return Err(bad_url(format!(
-            "invalid store url `file://{rest}`: expected an absolute path such as `file:///var/lib/elacsym`"
+            "invalid store url `file://{rest}`: expected an absolute path such as `file:///var/lib/elacsym`, or `file://./dir`"
         )));
     }
     let url = url::Url::parse(&format!("file://{rest}"))

@@ -3,6 +3,7 @@
 //! `server.rs` starts and ends processes, `client.rs` sends requests, `journal.rs` knows what must be there.
 
 mod client;
+mod demo;
 mod journal;
 mod kills;
 mod random;

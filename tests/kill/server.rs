@@ -32,13 +32,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a server on the bucket `DIRECTORY/data`, on a free port.
     pub(crate) fn start(directory: &Path) -> Self {
+        let url = format!("file://{}", directory.join("data").display());
+        Self::serve(directory, &["--storage-url", &url])
+    }
+
+    /// Starts a server in `directory`, on a free port, with more arguments.
+    pub(crate) fn serve(directory: &Path, arguments: &[&str]) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let stderr = directory.join(format!("stderr-{number}.log"));
-        let url = format!("file://{}", directory.join("data").display());
         let child = Command::new(env!("CARGO_BIN_EXE_elacsym"))
-            .args(["serve", "--storage-url", &url])
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             // Neither settings nor proxies of whoever runs the tests.
             .env_clear()
             .current_dir(directory)
@@ -62,7 +67,7 @@ impl Process {
         Server {
             url: url.to_owned(),
             process: self,
-            _stdout: stdout,
+            stdout,
         }
     }
 
@@ -101,12 +106,19 @@ pub(crate) struct Server {
     pub(crate) url: String,
     process: Process,
     /// Kept open, so that writing to it never fails.
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
     pub(crate) fn start(directory: &Path) -> Self {
         Process::start(directory).serving()
+    }
+
+    /// The next line of what it prints; waits for it.
+    pub(crate) fn printed_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("standard output");
+        line
     }
 
     pub(crate) fn kill(&mut self) {

@@ -35,7 +35,7 @@ async fn open_memory_twice_is_two_buckets() {
 async fn open_bad_url_says_what_is_wrong() {
     let cases = [
         ("ftp://host/dir", "`ftp`"),
-        ("file://relative/dir", "absolute path"),
+        ("file://relative/dir", "`file://./dir`"),
         ("", "empty store url"),
         ("s3://", "bucket"),
         ("s3://key:hidden@bucket/p", "bucket"),
