@@ -1,15 +1,19 @@
-//! What does a durable write cost over HTTP, beside the bare file operations it cannot do without?
+//! What does a durable write cost over HTTP, beside the bare file operations it cannot do without, and
+//! beside Qdrant's embedded engine, which has no network to cross?
 //!
 //! One process holds a server on a local directory and its clients, on loopback. Each figure is taken in
-//! rounds that alternate with the reference: write a small file, fsync, link it to its name, fsync the
-//! folder. `ELACSYM_TEST_BENCH_DIR` names a folder on the disk to measure (default: the working folder).
+//! rounds that alternate with the references: write a small file, fsync, link it to its name, fsync the
+//! folder; and Qdrant's upsert and flush. `ELACSYM_TEST_BENCH_DIR` names a folder on the disk to measure
+//! (default: the working folder), `ELACSYM_TEST_PEER_PYTHON` a Python that has Qdrant (`benches/run`
+//! makes one).
 
 // Timing, a real folder and plain threads are what this bench is about.
 #![allow(clippy::disallowed_methods)]
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +47,8 @@ fn main() {
     let mut single = Vec::new();
     let mut batch = Vec::new();
     let client = ureq::Agent::new_with_defaults();
+    let mut qdrant = Qdrant::start(&folder.path().join("qdrant"));
+    let (mut qdrant_single, mut qdrant_batch) = (Vec::new(), Vec::new());
     let mut next_id = 0;
     write(&client, &url, "singles", &body(&mut next_id, 1));
     write(&client, &url, "batches", &body(&mut next_id, 1));
@@ -56,10 +62,21 @@ fn main() {
             let thousand = body(&mut next_id, BATCH_ROWS);
             batch.push(timed(|| write(&client, &url, "batches", &thousand)));
         }
+        if let Some(qdrant) = &mut qdrant {
+            qdrant_single.extend(qdrant.upserts(1, SINGLES_A_ROUND));
+            qdrant_batch.extend(qdrant.upserts(BATCH_ROWS, BATCHES_A_ROUND));
+        }
     }
-    let bare = report("bare file, fsync, link, fsync folder", &mut reference, None);
-    report("one durable row", &mut single, Some(bare));
-    report("1,000 durable rows x 128", &mut batch, Some(bare));
+    let bare = report("bare file, fsync, link, fsync folder", &mut reference);
+    let one = report("one durable row", &mut single);
+    let thousand = report("1,000 durable rows x 128", &mut batch);
+    println!("one row / bare: {:.2}", ratio(one, bare));
+    if qdrant.is_some() {
+        let peer_one = report("one durable row, Qdrant in process", &mut qdrant_single);
+        let peer_thousand = report("1,000 durable rows, Qdrant in process", &mut qdrant_batch);
+        println!("one row / Qdrant: {:.2}", ratio(one, peer_one));
+        println!("1,000 rows / Qdrant: {:.2}", ratio(thousand, peer_thousand));
+    }
 
     let began = Instant::now();
     thread::scope(|scope| {
@@ -156,17 +173,68 @@ fn timed(work: impl FnOnce()) -> Duration {
 }
 
 /// Prints p50 and p99, and returns p50.
-fn report(what: &str, times: &mut [Duration], bare: Option<Duration>) -> Duration {
+fn report(what: &str, times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
     let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
-    let ratio = bare.map_or(String::new(), |bare| {
-        format!(", {:.2} x bare p50", p50.as_secs_f64() / bare.as_secs_f64())
-    });
-    println!(
-        "{what}: p50 {:.2} ms, p99 {:.2} ms{ratio}",
-        ms(p50),
-        ms(p99)
-    );
+    println!("{what}: p50 {:.2} ms, p99 {:.2} ms", ms(p50), ms(p99));
     p50
+}
+
+fn ratio(time: Duration, reference: Duration) -> f64 {
+    time.as_secs_f64() / reference.as_secs_f64()
+}
+
+/// Qdrant's embedded engine in a Python process of its own.
+struct Qdrant {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Qdrant {
+    /// Starts it on a folder; without a Python that has it, says so.
+    fn start(folder: &Path) -> Option<Self> {
+        let Ok(python) = std::env::var("ELACSYM_TEST_PEER_PYTHON") else {
+            println!("SKIPPED qdrant: ELACSYM_TEST_PEER_PYTHON unset");
+            return None;
+        };
+        fs::create_dir(folder).expect("a folder for the peer");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/qdrant.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the peer starts");
+        let orders = child.stdin.take().expect("piped");
+        let answers = BufReader::new(child.stdout.take().expect("piped"));
+        Some(Self {
+            child,
+            orders,
+            answers,
+        })
+    }
+
+    /// Upserts and flushes `rows` rows, `times` times.
+    fn upserts(&mut self, rows: usize, times: usize) -> Vec<Duration> {
+        writeln!(self.orders, "{rows} {times}").expect("the peer reads");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the peer answers");
+        let micros = line.split_whitespace();
+        let taken: Vec<Duration> = micros
+            .map(|micros| Duration::from_micros(micros.parse().expect("microseconds")))
+            .collect();
+        assert_eq!(taken.len(), times, "the peer's answer: {line}");
+        taken
+    }
+}
+
+impl Drop for Qdrant {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
