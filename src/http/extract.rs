@@ -1,5 +1,7 @@
 //! What a request says about itself: who sends it, which namespace it means, since when it runs.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -9,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::Problem;
 use super::{AppState, HEALTH, LIVEZ, METRICS, READY, READYZ};
+use crate::access::Principal;
 use crate::error::{Error, Result};
 use crate::namespace::IdempotencyKey;
 use crate::types::NamespaceName;
@@ -32,6 +35,9 @@ pub(super) async fn authenticate(
     }
     match state.keyring.verify(bearer(request.headers())) {
         Ok(principal) => {
+            if let Some(caller) = request.extensions().get::<Caller>() {
+                caller.tell(&principal);
+            }
             request.extensions_mut().insert(principal);
             next.run(request).await
         }
@@ -44,6 +50,22 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Who sends a request, told outwards once it is known: answers are logged also where the handler was cut off.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Caller(Arc<OnceLock<String>>);
+
+impl Caller {
+    fn tell(&self, principal: &Principal) {
+        // Authenticated once; were it twice, the first holds.
+        let _ = self.0.set(principal.name.clone());
+    }
+
+    /// The name of the caller's key, never the key; empty where none was sent or it was not valid.
+    pub(super) fn name(&self) -> &str {
+        self.0.get().map_or("", String::as_str)
+    }
 }
 
 /// When a request arrived, by this node's monotonic clock, milliseconds.

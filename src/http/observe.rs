@@ -9,9 +9,8 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
 use super::error::Problem;
-use super::extract::Started;
+use super::extract::{Caller, Started};
 use super::{AppState, NAMESPACE, SCHEMA, SERVED, unserved};
-use crate::access::Principal;
 use crate::error::Error;
 use crate::runtime::clock::within_ms;
 use crate::telemetry::Metrics;
@@ -34,6 +33,7 @@ pub(super) async fn observe(
     let started = Started(state.clock.monotonic_ms());
     let facts = Facts::new(&request, state.entropy.as_ref());
     request.extensions_mut().insert(started);
+    request.extensions_mut().insert(facts.caller.clone());
     let _inflight = Inflight::new(&state.metrics);
     let limit_ms = state.settings.request_timeout_ms;
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
@@ -53,6 +53,7 @@ struct Facts {
     method: Method,
     route: &'static str,
     namespace: String,
+    caller: Caller,
 }
 
 impl Facts {
@@ -63,6 +64,7 @@ impl Facts {
             method: request.method().clone(),
             route,
             namespace: namespace_of(route, request.uri().path()),
+            caller: Caller::default(),
         }
     }
 
@@ -109,8 +111,7 @@ impl Facts {
         let status = response.status().as_u16();
         let (request_id, method) = (self.request_id.as_str(), self.method.as_str());
         let (route, namespace) = (self.route, self.namespace.as_str());
-        let principal = response.extensions().get::<Principal>();
-        let key = principal.map_or("", |principal| principal.name.as_str());
+        let key = self.caller.name();
         if elapsed_ms > state.settings.slow_request_ms {
             tracing::info!(
                 request_id,
