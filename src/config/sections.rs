@@ -14,7 +14,8 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// Largest request body, bytes, as sent and decoded. Default: the hard limit, which it may not exceed.
     pub max_body_bytes: u64,
-    /// Memory for all request bodies at once, bytes. Default 512 MiB: two bodies of the largest size.
+    /// Memory for all request bodies at once and for what they are parsed into, bytes. Default 1 GiB: a body of
+    /// the largest size, parsed into up to three times its bytes.
     pub max_inflight_body_bytes: u64,
     /// Time for one request, milliseconds. Default 60 s: a cold query over a large namespace takes seconds.
     pub request_timeout_ms: u64,
@@ -29,7 +30,7 @@ impl Default for ServerSettings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3_000)),
             max_body_bytes: limits::REQUEST_BODY_BYTES_MAX as u64,
-            max_inflight_body_bytes: 512 << 20,
+            max_inflight_body_bytes: 1 << 30,
             request_timeout_ms: 60_000,
             shutdown_grace_ms: 20_000,
             slow_request_ms: 500,

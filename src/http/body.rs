@@ -4,34 +4,43 @@ use std::io::{Cursor, Read};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use futures::StreamExt;
 
 use super::AppState;
 use super::error::Problem;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::Permit;
 use crate::runtime::clock::within_ms;
+use crate::runtime::{Meter, Permit};
 use crate::types::limits;
 
 /// Bodies up to this size are parsed where they arrive, bytes; larger ones would hold up other requests.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Memory reserved at a time for a body of unknown size, bytes.
-const STEP_BYTES: u64 = 1 << 20;
-
-/// Bytes decoded between two looks at the limits: first and largest.
-const DECODE_BYTES_FIRST: u64 = 256 << 10;
-const DECODE_BYTES_MAX: u64 = 8 << 20;
+/// First room of a body whose size is not known before, bytes; then it doubles.
+const GROW_BYTES_MIN: u64 = 64 << 10;
 
 /// Longest silence in the middle of a body, milliseconds.
 const IDLE_MS: u64 = 30_000;
 
-/// A whole body, decoded, and the memory it was paid with: hold it until the request is done.
+/// Most memory that a body may become once parsed: this many times its bytes, and a part for small bodies.
+/// Vectors and texts take one to four times their bytes; only bodies of tiny values come near.
+const PARSED_TIMES_MAX: u64 = 8;
+const PARSED_BYTES_BASE: u64 = 64 << 20;
+
+/// A whole body, decoded, and the memory it was paid with.
 #[derive(Debug)]
 pub(super) struct Payload {
-    pub(super) bytes: Bytes,
+    bytes: Bytes,
+    permits: Vec<Permit>,
+}
+
+/// The memory that a request was paid with, its body's and that of what was parsed: hold it until the request
+/// is done.
+#[derive(Debug)]
+#[must_use = "the memory is given back when this is dropped"]
+pub(super) struct Paid {
     _permits: Vec<Permit>,
 }
 
@@ -49,32 +58,36 @@ pub(super) async fn read(
         .settings
         .max_body_bytes
         .min(limits::REQUEST_BODY_BYTES_MAX as u64);
-    let mut permits = Vec::new();
-    let sent = receive(state, headers, body, limit, &mut permits).await?;
+    let sent = receive(state, headers, body, limit).await?;
     if !gzip {
-        return Ok(Payload {
-            bytes: sent,
-            _permits: permits,
-        });
+        return Ok(sent);
     }
-    let mut decoded_permits = Vec::new();
-    let bytes = gunzip(state, sent, limit, &mut decoded_permits).await?;
-    Ok(Payload {
-        bytes,
-        _permits: decoded_permits,
-    })
+    Ok(gunzip(state, sent, limit).await?)
 }
 
 /// Runs `parse` over a body: on the compute pool if the body is large.
+///
+/// What it allocates is counted by the meter. Cancel safe: a parse that has begun goes on and pays until its
+/// end.
 pub(super) async fn parse<T: Send + 'static>(
     state: &AppState,
-    bytes: Bytes,
-    parse: impl FnOnce(&[u8]) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    if bytes.len() <= INLINE_BYTES_MAX {
-        return parse(&bytes);
+    payload: Payload,
+    parse: impl FnOnce(&[u8], &Meter) -> Result<T> + Send + 'static,
+) -> Result<(T, Paid)> {
+    let held = payload.permits.iter().map(Permit::bytes).sum();
+    let limit = PARSED_BYTES_BASE + PARSED_TIMES_MAX * payload.bytes.len() as u64;
+    let meter = Meter::new(state.budget.clone(), held, limit);
+    let inline = payload.bytes.len() <= INLINE_BYTES_MAX;
+    let work = move || {
+        let Payload { bytes, mut permits } = payload;
+        let parsed = parse(&bytes, &meter)?;
+        permits.extend(meter.into_permits());
+        Ok((parsed, Paid { _permits: permits }))
+    };
+    if inline {
+        return work();
     }
-    state.compute.run(move || parse(&bytes)).await?
+    state.compute.run(work).await?
 }
 
 fn is_gzip(headers: &HeaderMap) -> std::result::Result<bool, Problem> {
@@ -103,24 +116,21 @@ async fn receive(
     headers: &HeaderMap,
     body: Body,
     limit: u64,
-    permits: &mut Vec<Permit>,
-) -> std::result::Result<Bytes, Problem> {
+) -> std::result::Result<Payload, Problem> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let mut reserved = 0;
+    let mut buffer = Buffer::default();
     if let Some(bytes) = announced {
         if bytes > limit {
             return Err(too_large("the body", limit, &bytes.to_string()).into());
         }
-        permits.push(state.budget.reserve(bytes).await?);
-        reserved = bytes;
+        buffer.make_room(state, bytes).await?;
     }
-    let mut received = BytesMut::new();
     let mut frames = body.into_data_stream();
     loop {
         let frame = match within_ms(IDLE_MS, frames.next()).await {
-            Some(None) => return Ok(received.freeze()),
+            Some(None) => return Ok(buffer.finish()),
             Some(Some(Ok(frame))) => frame,
             Some(Some(Err(error))) => {
                 return Err(Error::invalid("the body broke off")
@@ -129,33 +139,63 @@ async fn receive(
             }
             None => return Err(stalled()),
         };
-        let bytes = (received.len() + frame.len()) as u64;
+        let bytes = (buffer.bytes.len() + frame.len()) as u64;
         if bytes > limit {
             return Err(too_large("the body", limit, &format!("at least {bytes}")).into());
         }
-        while bytes > reserved {
-            permits.push(state.budget.reserve(STEP_BYTES).await?);
-            reserved += STEP_BYTES;
+        if bytes > buffer.bytes.capacity() as u64 {
+            buffer.grow(state, bytes, limit).await?;
         }
-        received.extend_from_slice(&frame);
+        buffer.bytes.extend_from_slice(&frame);
+    }
+}
+
+/// Bytes that come in, and the permit for all the room they have.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    permits: Vec<Permit>,
+}
+
+impl Buffer {
+    /// Makes room for `bytes` at least: twice what there was, within `limit`.
+    async fn grow(&mut self, state: &AppState, bytes: u64, limit: u64) -> Result<()> {
+        let twice = (self.bytes.capacity() as u64).saturating_mul(2);
+        let room = twice.max(GROW_BYTES_MIN).min(limit).max(bytes);
+        self.make_room(state, room).await
+    }
+
+    /// Old and new room both exist while the bytes move, and are paid for.
+    async fn make_room(&mut self, state: &AppState, room: u64) -> Result<()> {
+        let permit = state.budget.reserve(room).await?;
+        // Both limits are far below the largest usize.
+        let more = (room as usize).saturating_sub(self.bytes.len());
+        self.bytes.reserve_exact(more);
+        self.permits = vec![permit];
+        Ok(())
+    }
+
+    fn finish(self) -> Payload {
+        Payload {
+            bytes: Bytes::from(self.bytes),
+            permits: self.permits,
+        }
     }
 }
 
 /// Decodes in steps, each paid for before it is made: a small body that grows without end meets the limit
 /// or the end of the budget, not the end of the memory.
-async fn gunzip(
-    state: &AppState,
-    sent: Bytes,
-    limit: u64,
-    permits: &mut Vec<Permit>,
-) -> Result<Bytes> {
-    let mut decoder = MultiGzDecoder::new(Cursor::new(sent));
-    let mut decoded = Vec::new();
-    let mut step = DECODE_BYTES_FIRST;
+async fn gunzip(state: &AppState, sent: Payload, limit: u64) -> Result<Payload> {
+    let mut decoder = MultiGzDecoder::new(Cursor::new(sent.bytes));
+    let mut decoded = Buffer::default();
     loop {
-        permits.push(state.budget.reserve(step).await?);
+        // One byte more than allowed tells a body over the limit from one that just meets it.
+        let wanted = decoded.bytes.len() as u64 + 1;
+        decoded.grow(state, wanted, limit + 1).await?;
+        let free = decoded.bytes.capacity() - decoded.bytes.len();
         let work = move || {
-            let read = (&mut decoder).take(step).read_to_end(&mut decoded);
+            let step = free as u64;
+            let read = (&mut decoder).take(step).read_to_end(&mut decoded.bytes);
             (decoder, decoded, read)
         };
         let (decoder_back, decoded_back, read) = state.compute.run(work).await?;
@@ -168,14 +208,13 @@ async fn gunzip(
             )
             .with_source(error)
         })?;
-        if decoded.len() as u64 > limit {
-            let found = format!("at least {}", decoded.len());
+        if decoded.bytes.len() as u64 > limit {
+            let found = format!("at least {}", decoded.bytes.len());
             return Err(too_large("the decoded body", limit, &found));
         }
-        if (read as u64) < step {
-            return Ok(Bytes::from(decoded));
+        if read < free {
+            return Ok(decoded.finish());
         }
-        step = (step * 2).min(DECODE_BYTES_MAX);
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) async fn write(
 ) -> Answer {
     let key = idempotency_text(&headers)?;
     let payload = body::read(&state, &headers, body).await?;
-    let (batch, key) = body::parse(&state, payload.bytes.clone(), move |bytes| {
-        let batch = parse_write(bytes)?;
+    let ((batch, key), _paid) = body::parse(&state, payload, move |bytes, meter| {
+        let batch = parse_write(bytes, meter)?;
         Ok((batch, key.map(|text| idempotency_key(&text, bytes))))
     })
     .await?;
@@ -49,7 +49,7 @@ pub(super) async fn query(
     body: Body,
 ) -> Answer {
     let payload = body::read(&state, &headers, body).await?;
-    let (query, encoding) = body::parse(&state, payload.bytes.clone(), parse_query).await?;
+    let ((query, encoding), _paid) = body::parse(&state, payload, parse_query).await?;
     let reply = state.engine.query(&name, query).await?;
     let elapsed_ms = started.elapsed_ms(&state);
     Ok(json_bytes(encode_query(&reply, encoding, elapsed_ms)?))
@@ -91,7 +91,7 @@ pub(super) async fn update_schema(
     body: Body,
 ) -> Answer {
     let payload = body::read(&state, &headers, body).await?;
-    let spec = body::parse(&state, payload.bytes.clone(), parse_schema_body).await?;
+    let (spec, _paid) = body::parse(&state, payload, parse_schema_body).await?;
     let schema = state.engine.update_schema(&name, spec).await?;
     Ok(Json(schema_view(&schema)).into_response())
 }

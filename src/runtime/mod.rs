@@ -6,11 +6,13 @@
 pub mod clock;
 pub mod compute;
 pub mod memory;
+pub mod meter;
 pub mod permit;
 pub mod shutdown;
 pub mod tasks;
 
 pub use clock::{ManualClock, OsEntropy, SeededEntropy, SystemClock};
 pub use compute::ComputePool;
+pub use meter::Meter;
 pub use permit::{MemoryBudget, Permit};
 pub use shutdown::Shutdown;

@@ -73,7 +73,26 @@ impl MemoryBudget {
                 "the memory for {} is closed",
                 self.what
             ))),
-            None => Err(self.exhausted(bytes)),
+            None => Err(self.exhausted(bytes, self.wait_ms)),
+        }
+    }
+
+    /// Reserves `bytes` at once or not at all, for a caller who has `held` bytes of the budget already.
+    ///
+    /// Errors: `TooLarge` if the whole budget is smaller than both, `Unavailable` with a time to wait if the
+    /// rest is in use.
+    pub fn try_reserve(&self, bytes: u64, held: u64) -> Result<Permit> {
+        let all = bytes.saturating_add(held);
+        if all.div_ceil(UNIT_BYTES) > u64::from(self.total_units) {
+            return Err(self.too_large(all));
+        }
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        match Arc::clone(&self.units).try_acquire_many_owned(units) {
+            Ok(permit) => Ok(Permit {
+                bytes,
+                _units: permit,
+            }),
+            Err(_) => Err(self.exhausted(bytes, 0)),
         }
     }
 
@@ -91,10 +110,10 @@ impl MemoryBudget {
         Error::new(ErrorKind::TooLarge, "too_large", message)
     }
 
-    fn exhausted(&self, bytes: u64) -> Error {
+    fn exhausted(&self, bytes: u64, wait_ms: u64) -> Error {
         Error::unavailable(format!(
-            "memory for {} is in use: {bytes} bytes did not come free within {} ms",
-            self.what, self.wait_ms
+            "memory for {} is in use: {bytes} bytes did not come free within {wait_ms} ms",
+            self.what
         ))
         .with_retry_after_ms(RETRY_AFTER_MS)
     }

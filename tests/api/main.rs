@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 mod engine;
 mod logs;
+mod memory;
 
 /// SHA-256 of `secret`.
 const DIGEST: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";

@@ -10,9 +10,38 @@ use serde_json::{Map, Value};
 
 use super::value::Name;
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Meter;
 
 /// Longest part of a caller's text repeated in a message, characters.
 const QUOTED_CHARS_MAX: usize = 100;
+
+/// Places of a list that grows from nothing.
+const LIST_FIRST: usize = 4;
+
+/// Most that an allocation takes beyond its bytes: its header, and what it is rounded up to.
+pub(super) const HEAP_BYTES: usize = 32;
+
+/// A node of a map: eleven keys and values, twelve edges, its parent and length.
+const NODE_BYTES: usize =
+    11 * (size_of::<String>() + size_of::<Value>()) + 12 * size_of::<usize>() + 16 + HEAP_BYTES;
+
+/// Of a map's further keys, at least this many share one node: all nodes but the root hold five and more, and
+/// one node in five stands above others.
+const KEYS_A_NODE: usize = 4;
+
+/// How many times the size of a tree of JSON values is what is made from it: no part is larger than the value
+/// it comes from, and a list may have twice the room it needs.
+const MADE_OF_TREE: u64 = 2;
+
+/// Memory of a list of this capacity.
+pub(super) fn room<T>(capacity: usize) -> usize {
+    match capacity {
+        0 => 0,
+        _ => capacity
+            .saturating_mul(size_of::<T>())
+            .saturating_add(HEAP_BYTES),
+    }
+}
 
 /// One step from a body's root to a value in it.
 #[derive(Debug, Clone)]
@@ -24,13 +53,59 @@ pub(super) enum Step {
 /// Where a parse stands, and why it was refused where that is not a matter of shape.
 ///
 /// A step that fails is not left, so the path at the end is the path of the failure.
-#[derive(Debug, Default)]
-pub(super) struct Scope {
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
     path: RefCell<Vec<Step>>,
     refusal: RefCell<Option<Error>>,
+    meter: &'a Meter,
 }
 
-impl Scope {
+impl<'a> Scope<'a> {
+    /// Begins at the root; `meter` counts the memory of what is parsed.
+    pub(super) fn new(meter: &'a Meter) -> Self {
+        Self {
+            path: RefCell::default(),
+            refusal: RefCell::default(),
+            meter,
+        }
+    }
+
+    /// Counts memory that is about to be allocated.
+    pub(super) fn charge<E: serde::de::Error>(&self, bytes: usize) -> std::result::Result<(), E> {
+        self.lift(self.meter.charge(bytes as u64))
+    }
+
+    /// Pushes a value onto a list whose memory is counted.
+    pub(super) fn push<T, E: serde::de::Error>(
+        &self,
+        list: &mut Vec<T>,
+        value: T,
+    ) -> std::result::Result<(), E> {
+        let old = list.capacity();
+        if list.len() == old {
+            let new = old.saturating_mul(2).max(LIST_FIRST);
+            // Both exist while the values move.
+            self.charge(room::<T>(new))?;
+            list.reserve_exact(new - old);
+            self.meter.refund(room::<T>(old) as u64);
+        }
+        list.push(value);
+        Ok(())
+    }
+
+    /// Gives back the room that a finished list does not need.
+    pub(super) fn seal<T>(&self, list: &mut Vec<T>) {
+        let before = room::<T>(list.capacity());
+        list.shrink_to_fit();
+        let after = room::<T>(list.capacity());
+        self.meter.refund(before.saturating_sub(after) as u64);
+    }
+
+    /// Takes back what was counted for a list of this capacity.
+    pub(super) fn refund<T>(&self, capacity: usize) {
+        self.meter.refund(room::<T>(capacity) as u64);
+    }
+
     /// Runs `parse` one step deeper.
     pub(super) fn within<T, E>(
         &self,
@@ -80,18 +155,59 @@ impl Scope {
 /// `Malformed` if its shape is wrong, or what the seed refused; each names the path.
 pub(super) fn parse<'de, S: DeserializeSeed<'de>>(
     body: &'de [u8],
-    scope: &Scope,
+    scope: &Scope<'_>,
     seed: S,
 ) -> Result<S::Value> {
+    // The reader copies a string that has escapes, into a buffer that grows by doubling.
+    let scratch = 2 * longest_escaped(body) as u64;
+    scope.meter.charge(scratch)?;
     let mut reader = serde_json::Deserializer::from_slice(body);
     let parsed = seed.deserialize(&mut reader);
     let parsed = parsed.and_then(|value| reader.end().map(|()| value));
+    drop(reader);
+    scope.meter.refund(scratch);
     parsed.map_err(|error| explain(body, scope, error))
 }
 
-fn explain(body: &[u8], scope: &Scope, error: serde_json::Error) -> Error {
+/// Bytes of the longest string with an escape; 0 if there is none.
+fn longest_escaped(body: &[u8]) -> usize {
+    if !body.contains(&b'\\') {
+        return 0;
+    }
+    let mut longest = 0;
+    let mut rest = body.iter().enumerate();
+    while let Some((start, _)) = rest.find(|(_, byte)| **byte == b'"') {
+        let mut escaped = false;
+        let mut end = body.len();
+        while let Some((idx, byte)) = rest.next() {
+            match byte {
+                b'\\' => {
+                    escaped = true;
+                    rest.next();
+                }
+                b'"' => {
+                    end = idx;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        if escaped {
+            longest = longest.max(end - start);
+        }
+    }
+    longest
+}
+
+fn explain(body: &[u8], scope: &Scope<'_>, error: serde_json::Error) -> Error {
     if error.classify() != serde_json::error::Category::Data {
         return not_json(error);
+    }
+    // No matter of place or shape.
+    let no_memory =
+        |error: &mut Error| matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Unavailable);
+    if let Some(refusal) = scope.refusal.borrow_mut().take_if(no_memory) {
+        return refusal;
     }
     // The shape went wrong first, but a body that breaks off later is no JSON at all.
     if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
@@ -194,7 +310,7 @@ fn describe(value: &Value) -> String {
 
 /// Reads any value, refusing a name twice in one object: which of the two counts is nobody's guess.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AnyValue<'a>(pub(super) &'a Scope);
+pub(super) struct AnyValue<'a>(pub(super) &'a Scope<'a>);
 
 impl<'de> DeserializeSeed<'de> for AnyValue<'_> {
     type Value = Value;
@@ -231,7 +347,8 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
         Ok(value.into())
     }
 
-    fn visit_str<E>(self, value: &str) -> std::result::Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> std::result::Result<Value, E> {
+        self.0.charge(value.len() + HEAP_BYTES)?;
         Ok(value.into())
     }
 
@@ -242,8 +359,11 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
                 .0
                 .within(Step::Index(values.len()), || seq.next_element_seed(self))?;
             match next {
-                Some(value) => values.push(value),
-                None => return Ok(Value::Array(values)),
+                Some(value) => self.0.push(&mut values, value)?,
+                None => {
+                    self.0.seal(&mut values);
+                    return Ok(Value::Array(values));
+                }
             }
         }
     }
@@ -256,6 +376,11 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
                 if fields.contains_key(&name) {
                     return Err(self.0.refuse(duplicate(&name)));
                 }
+                let node = match fields.len() {
+                    0 => NODE_BYTES,
+                    _ => NODE_BYTES / KEYS_A_NODE,
+                };
+                self.0.charge(node + name.len() + HEAP_BYTES)?;
                 fields.insert(name, map.next_value_seed(self)?);
                 Ok(())
             })?;
@@ -269,13 +394,27 @@ pub(super) fn duplicate(name: &str) -> Error {
     Error::invalid(format!("duplicate field `{}`", clip(name)))
 }
 
-/// Parses a body that must be an object. Errors: as [`parse`].
-pub(super) fn parse_object(body: &[u8]) -> Result<Map<String, Value>> {
-    let scope = Scope::default();
-    match parse(body, &scope, AnyValue(&scope))? {
+/// Parses a body that must be an object, counting also what will be made of it. Errors: as [`parse`].
+pub(super) fn parse_object(body: &[u8], meter: &Meter) -> Result<Map<String, Value>> {
+    let scope = Scope::new(meter);
+    let tree = parse(body, &scope, AnyValue(&scope))?;
+    meter.charge(MADE_OF_TREE * meter.charged())?;
+    match tree {
         Value::Object(fields) => Ok(fields),
         other => Err(wrong_type("", &other, "a map")),
     }
+}
+
+/// Reads any value as [`AnyValue`] does, counting also what will be made of it.
+pub(super) fn next_tree<'de, A: MapAccess<'de>>(
+    scope: &Scope<'_>,
+    map: &mut A,
+) -> std::result::Result<Value, A::Error> {
+    let before = scope.meter.charged();
+    let value = map.next_value_seed(AnyValue(scope))?;
+    let tree = scope.meter.charged().saturating_sub(before);
+    scope.lift(scope.meter.charge(MADE_OF_TREE * tree))?;
+    Ok(value)
 }
 
 /// Names seen in one object.
@@ -286,7 +425,7 @@ impl Seen {
     /// Notes a name. Errors: a refusal if it was there before.
     pub(super) fn note<E: serde::de::Error>(
         &mut self,
-        scope: &Scope,
+        scope: &Scope<'_>,
         name: &str,
     ) -> std::result::Result<(), E> {
         if self.0.insert(name.to_owned()) {

@@ -10,6 +10,7 @@ use super::schema::parse_metric;
 use crate::error::{Error, Result};
 use crate::filter;
 use crate::query::request::{Consistency, Include, Query, RankBy};
+use crate::runtime::Meter;
 use crate::types::{WalSeq, limits};
 
 const SERVED: [&str; 10] = [
@@ -54,9 +55,9 @@ pub(in crate::http) enum VectorEncoding {
 /// Parses the body of a query.
 ///
 /// Errors: `InvalidRequest` if it is not JSON, makes no sense or asks for what this version lacks,
-/// `Malformed` if its shape is wrong.
-pub(in crate::http) fn parse_query(body: &[u8]) -> Result<(Query, VectorEncoding)> {
-    let fields = parse_object(body)?;
+/// `Malformed` if its shape is wrong, what `meter` says where there is no memory for it.
+pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<(Query, VectorEncoding)> {
+    let fields = parse_object(body, meter)?;
     check_names(&fields)?;
     let filter = given(&fields, "filters").map(parse_filter).transpose()?;
     let rank_by = parse_ranking(&fields, filter.is_some())?;

@@ -159,6 +159,14 @@ fn parse_vector(value: &Value) -> Result<RawValue> {
         [Value::Array(_), ..] => {
             return Err(unsupported(format!("`{AT}`: a list of vectors")));
         }
+        long if long.len() > limits::VECTOR_DIMS_MAX => {
+            let message = format!(
+                "the query vector is too long: expected at most {} dimensions, found {}",
+                limits::VECTOR_DIMS_MAX,
+                long.len()
+            );
+            return Err(invalid(AT, message));
+        }
         _ => {}
     }
     let number = |part: &Value| {

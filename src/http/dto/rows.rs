@@ -5,10 +5,13 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::json::{Scope, Step, expected, shape};
+use super::json::{HEAP_BYTES, Scope, Step, expected, room, shape};
 use super::value::{AnyRaw, Name, Names};
 use crate::error::{Error, Result};
 use crate::types::document::{Document, RawValue};
+
+/// A name's place among the known ones, beyond its text.
+const NAME_BYTES: usize = 4 * size_of::<(Name, usize)>() + HEAP_BYTES;
 
 const ID: &str = "an id: an unsigned integer or a string";
 
@@ -17,7 +20,7 @@ type Parsed<T, E> = std::result::Result<T, E>;
 /// Reads `upsert_rows`; `None` for null.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
-    pub(super) scope: &'a Scope,
+    pub(super) scope: &'a Scope<'a>,
     pub(super) names: &'a Names,
 }
 
@@ -49,7 +52,7 @@ impl<'de> Visitor<'de> for Rows<'_> {
             };
             let step = Step::Index(row.row_idx);
             match self.scope.within(step, || seq.next_element_seed(row))? {
-                Some(document) => documents.push(document),
+                Some(document) => self.scope.push(&mut documents, document)?,
                 None => return Ok(Some(documents)),
             }
         }
@@ -87,7 +90,7 @@ impl<'de> Visitor<'de> for Row<'_> {
         })? {
             let step = Step::Field(Name::clone(&name));
             let value = scope.within(step, || {
-                let value = map.next_value_seed(AnyRaw)?;
+                let value = map.next_value_seed(AnyRaw(scope))?;
                 if &*name == "id" {
                     check_id(&value)?;
                 }
@@ -95,11 +98,12 @@ impl<'de> Visitor<'de> for Row<'_> {
             })?;
             match &*name {
                 "id" => id = Some(value),
-                _ => attributes.push((name, value)),
+                _ => scope.push(&mut attributes, (name, value))?,
             }
         }
         let missing = || Error::invalid("missing `id`: expected an unsigned integer or a string");
         let id = scope.lift(id.ok_or_else(missing))?;
+        scope.seal(&mut attributes);
         Ok(Document { id, attributes })
     }
 }
@@ -127,8 +131,13 @@ impl Visitor<'_> for Key<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Parsed<Name, E> {
-        let name = self.rows.names.intern(name, self.row_idx);
-        self.rows.scope.lift(name)
+        let (scope, names) = (self.rows.scope, self.rows.names);
+        let n_known = names.len();
+        let shared = scope.lift(names.intern(name, self.row_idx))?;
+        if names.len() > n_known {
+            scope.charge(name.len() + NAME_BYTES)?;
+        }
+        Ok(shared)
     }
 }
 
@@ -148,7 +157,7 @@ fn check_id<E: serde::de::Error>(value: &RawValue) -> Parsed<(), E> {
 /// Reads a list of values of one column, or of ids where `ids`; `None` for null.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cells<'a> {
-    pub(super) scope: &'a Scope,
+    pub(super) scope: &'a Scope<'a>,
     pub(super) ids: bool,
 }
 
@@ -175,14 +184,14 @@ impl<'de> Visitor<'de> for Cells<'_> {
         let mut cells = Vec::new();
         loop {
             let next = self.scope.within(Step::Index(cells.len()), || {
-                let next = seq.next_element_seed(AnyRaw)?;
+                let next = seq.next_element_seed(AnyRaw(self.scope))?;
                 if let Some(cell) = next.as_ref().filter(|_| self.ids) {
                     check_id(cell)?;
                 }
                 Ok(next)
             })?;
             match next {
-                Some(cell) => cells.push(cell),
+                Some(cell) => self.scope.push(&mut cells, cell)?,
                 None => return Ok(Some(cells)),
             }
         }
@@ -232,19 +241,37 @@ impl<'de> Visitor<'de> for Columns<'_> {
             })?;
             match &*name {
                 "id" => ids = Some(column),
-                _ => columns.push((name, column)),
+                _ => scope.push(&mut columns, (name, column))?,
             }
         }
-        scope.lift(transpose(ids, columns)).map(Some)
+        let ids: Vec<RawValue> = scope.lift(whole(ids, &columns))?;
+        scope.charge(documents_room(ids.len(), columns.len()))?;
+        Ok(Some(transpose(ids, columns)))
     }
 }
 
-/// Errors: `InvalidRequest` without ids or where a column is longer or shorter than they are.
-fn transpose(
-    ids: Option<Vec<RawValue>>,
-    columns: Vec<(Name, Vec<RawValue>)>,
-) -> Result<Vec<Document>> {
+/// The ids. Errors: `InvalidRequest` without them or where a column is longer or shorter than they are.
+fn whole(ids: Option<Vec<RawValue>>, columns: &[(Name, Vec<RawValue>)]) -> Result<Vec<RawValue>> {
     let ids = ids.ok_or_else(|| Error::invalid("missing column `id`"))?;
+    let differs = |(_, column): &&(Name, Vec<RawValue>)| column.len() != ids.len();
+    match columns.iter().find(differs) {
+        None => Ok(ids),
+        Some((name, column)) => Err(Error::invalid(format!(
+            "columns differ in length: expected {} values as in `id`, found {} in `{name}`",
+            ids.len(),
+            column.len()
+        ))),
+    }
+}
+
+/// Memory of this many documents of this many attributes, without their values.
+fn documents_room(n_documents: usize, n_attributes: usize) -> usize {
+    let attributes = room::<(Name, RawValue)>(n_attributes);
+    room::<Document>(n_documents).saturating_add(n_documents.saturating_mul(attributes))
+}
+
+/// Turns columns as long as the ids into documents.
+fn transpose(ids: Vec<RawValue>, columns: Vec<(Name, Vec<RawValue>)>) -> Vec<Document> {
     let mut documents: Vec<Document> = ids
         .into_iter()
         .map(|id| Document {
@@ -253,16 +280,9 @@ fn transpose(
         })
         .collect();
     for (name, column) in columns {
-        if column.len() != documents.len() {
-            return Err(Error::invalid(format!(
-                "columns differ in length: expected {} values as in `id`, found {} in `{name}`",
-                documents.len(),
-                column.len()
-            )));
-        }
         for (document, value) in documents.iter_mut().zip(column) {
             document.attributes.push((Name::clone(&name), value));
         }
     }
-    Ok(documents)
+    documents
 }

@@ -6,6 +6,7 @@ use super::json::{
     clip, invalid, malformed, parse_object, unknown_field, unknown_variant, unsupported, wrong_type,
 };
 use crate::error::{Error, Result};
+use crate::runtime::Meter;
 use crate::types::document::{AttributeSpec, SchemaSpec};
 use crate::types::{AttributeType, DistanceMetric, IdKind, schema};
 
@@ -50,8 +51,8 @@ pub(super) fn parse_schema(at: &str, value: &Value) -> Result<SchemaSpec> {
 }
 
 /// Parses the body of a schema update: the bare map of attributes. Errors: as [`parse_schema`].
-pub(in crate::http) fn parse_schema_body(body: &[u8]) -> Result<SchemaSpec> {
-    parse_schema("", &Value::Object(parse_object(body)?))
+pub(in crate::http) fn parse_schema_body(body: &[u8], meter: &Meter) -> Result<SchemaSpec> {
+    parse_schema("", &Value::Object(parse_object(body, meter)?))
 }
 
 /// Parses the name of a metric. Errors: `Malformed`.

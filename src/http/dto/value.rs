@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::json::{HEAP_BYTES, Scope, room};
 use crate::error::{Error, Result};
 use crate::types::document::RawValue;
 use crate::types::{limits, schema};
@@ -15,11 +16,14 @@ use crate::types::{limits, schema};
 /// A name shared among rows.
 pub(super) type Name = Arc<str>;
 
-/// Reads one value.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AnyRaw;
+/// Memory of a shared text beyond its bytes: two counts, and the allocation.
+const SHARED_TEXT_BYTES: usize = 2 * size_of::<usize>() + HEAP_BYTES;
 
-impl<'de> DeserializeSeed<'de> for AnyRaw {
+/// Reads one value, counting its memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnyRaw<'a>(pub(super) &'a Scope<'a>);
+
+impl<'de> DeserializeSeed<'de> for AnyRaw<'_> {
     type Value = RawValue;
 
     fn deserialize<D: Deserializer<'de>>(
@@ -30,7 +34,7 @@ impl<'de> DeserializeSeed<'de> for AnyRaw {
     }
 }
 
-impl<'de> Visitor<'de> for AnyRaw {
+impl<'de> Visitor<'de> for AnyRaw<'_> {
     type Value = RawValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +61,8 @@ impl<'de> Visitor<'de> for AnyRaw {
         Ok(RawValue::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> std::result::Result<RawValue, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> std::result::Result<RawValue, E> {
+        self.0.charge(value.len() + SHARED_TEXT_BYTES)?;
         Ok(RawValue::String(value.into()))
     }
 
@@ -67,15 +72,16 @@ impl<'de> Visitor<'de> for AnyRaw {
         while let Some(value) = seq.next_element_seed(self)? {
             match exact(&value) {
                 Some((number, integer)) => {
-                    numbers.push(number);
+                    self.0.push(&mut numbers, number)?;
                     integers &= integer;
                 }
-                None => return mixed(numbers, integers, value, seq),
+                None => return mixed(self, numbers, integers, value, seq),
             }
         }
         if numbers.is_empty() {
             return Ok(RawValue::Array(Vec::new()));
         }
+        self.0.seal(&mut numbers);
         Ok(RawValue::Numbers {
             values: numbers,
             integers,
@@ -111,6 +117,7 @@ fn exact(value: &RawValue) -> Option<(f64, bool)> {
 
 /// Goes on with a list that turned out not to be numbers only.
 fn mixed<'de, A: SeqAccess<'de>>(
+    any: AnyRaw<'_>,
     numbers: Vec<f64>,
     integers: bool,
     first_other: RawValue,
@@ -121,11 +128,17 @@ fn mixed<'de, A: SeqAccess<'de>>(
         true => RawValue::Int(number as i64),
         false => RawValue::Float(number),
     };
-    let mut values: Vec<RawValue> = numbers.into_iter().map(restore).collect();
-    values.push(first_other);
-    while let Some(value) = seq.next_element_seed(AnyRaw)? {
-        values.push(value);
+    let scope = any.0;
+    let (n_numbers, room_before) = (numbers.len(), numbers.capacity());
+    scope.charge(room::<RawValue>(n_numbers))?;
+    let mut values = Vec::with_capacity(n_numbers);
+    values.extend(numbers.into_iter().map(restore));
+    scope.refund::<f64>(room_before);
+    scope.push(&mut values, first_other)?;
+    while let Some(value) = seq.next_element_seed(any)? {
+        scope.push(&mut values, value)?;
     }
+    scope.seal(&mut values);
     Ok(RawValue::Array(values))
 }
 
@@ -136,6 +149,11 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// How many names are known.
+    pub(super) fn len(&self) -> usize {
+        self.known.borrow().len()
+    }
+
     /// Looks up or adds a name.
     ///
     /// Errors: `InvalidRequest` for an illegal name, over the limit of names, or twice in row `row_idx`.

@@ -6,13 +6,14 @@ use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserializer, Serialize};
 use serde_json::Value;
 
-use super::json::{self, AnyValue, Scope, Seen, Step, unknown_field, unsupported, wrong_type};
+use super::json::{self, Scope, Seen, Step, unknown_field, unsupported, wrong_type};
 use super::reply::IdView;
 use super::rows::{Cells, Columns, Rows};
 use super::schema::{parse_metric, parse_schema};
 use super::value::{Name, Names};
 use crate::error::{Error, Result};
 use crate::filter;
+use crate::runtime::Meter;
 use crate::types::document::{Document, WriteBatch, WriteOutcome};
 
 /// What this version understands.
@@ -51,9 +52,9 @@ type Parsed<T, E> = std::result::Result<T, E>;
 ///
 /// Rows never become a tree of JSON values: a vector's numbers go where they will stay. Errors:
 /// `InvalidRequest` if it is not JSON, makes no sense or asks for what this version lacks, `Malformed` if
-/// its shape is wrong.
-pub(in crate::http) fn parse_write(body: &[u8]) -> Result<WriteBatch> {
-    let scope = Scope::default();
+/// its shape is wrong, what `meter` says where there is no memory for it.
+pub(in crate::http) fn parse_write(body: &[u8], meter: &Meter) -> Result<WriteBatch> {
+    let scope = Scope::new(meter);
     let names = Names::default();
     let rows = Rows {
         scope: &scope,
@@ -141,7 +142,7 @@ impl<'de> Visitor<'de> for Body<'_> {
                     fields.batch.deletes = deletes.unwrap_or_default();
                 }
                 known if SERVED.contains(&known) || LATER.contains(&known) => {
-                    let value = map.next_value_seed(AnyValue(scope))?;
+                    let value = json::next_tree(scope, &mut map)?;
                     scope.lift(set_small(&mut fields.batch, known, &value))?;
                 }
                 _ => return Err(scope.refuse(unknown_write_field(&name))),

@@ -1,4 +1,29 @@
-//! What bodies are refused and how, and answers to the byte.
+//! What bodies are refused and how, what their memory is counted as, and answers to the byte.
 
 mod encode;
+mod memory;
 mod parse;
+
+use super::{query, schema, write};
+use crate::error::Result;
+use crate::query::request::Query;
+use crate::runtime::{MemoryBudget, Meter};
+use crate::types::document::{SchemaSpec, WriteBatch};
+
+/// A count that no body of these tests reaches the end of.
+fn meter() -> Meter {
+    const MUCH: u64 = 1 << 40;
+    Meter::new(MemoryBudget::new("tests", MUCH, 0), 0, MUCH)
+}
+
+fn parse_write(body: &[u8]) -> Result<WriteBatch> {
+    write::parse_write(body, &meter())
+}
+
+fn parse_query(body: &[u8]) -> Result<(Query, query::VectorEncoding)> {
+    query::parse_query(body, &meter())
+}
+
+fn parse_schema_body(body: &[u8]) -> Result<SchemaSpec> {
+    schema::parse_schema_body(body, &meter())
+}

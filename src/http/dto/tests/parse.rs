@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
+use super::{parse_query, parse_schema_body, parse_write};
 use crate::error::{Error, ErrorKind};
-use crate::http::dto::query::{VectorEncoding, parse_query};
-use crate::http::dto::schema::parse_schema_body;
-use crate::http::dto::write::parse_write;
+use crate::http::dto::query::VectorEncoding;
 use crate::query::request::{Consistency, Include, RankBy};
 use crate::types::document::RawValue;
 use crate::types::{AttributeType, DistanceMetric};
