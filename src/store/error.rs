@@ -70,6 +70,7 @@ impl StoreError {
 
 impl From<StoreError> for Error {
     /// A store that fails is `Unavailable`; whoever wrote with it must have resolved the outcome before.
+    /// Its text is the message: as the source too it would be told twice.
     fn from(error: StoreError) -> Self {
         Self::new(
             ErrorKind::Unavailable,
@@ -77,6 +78,5 @@ impl From<StoreError> for Error {
             error.to_string(),
         )
         .with_retry_after_ms(1_000)
-        .with_source(error)
     }
 }
