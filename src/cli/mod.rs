@@ -30,7 +30,7 @@ enum Command {
     Serve(ServeArgs),
     /// Print a stored object as JSON: a slot of a log or a manifest
     Inspect(InspectArgs),
-    /// Check the settings and that the store keeps every law Elacsym needs
+    /// Check the settings and that the store keeps every law Elacsym needs; remove leftovers of crashes
     Doctor(SettingsArgs),
 }
 

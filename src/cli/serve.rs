@@ -15,7 +15,9 @@ use crate::namespace::{Engine, EngineOptions, World};
 use crate::runtime::clock::within_ms;
 use crate::runtime::memory::memory_bytes;
 use crate::runtime::shutdown::listen_for_signals;
+use crate::runtime::tasks::Tasks;
 use crate::runtime::{ComputePool, MemoryBudget, Shutdown};
+use crate::store;
 use crate::telemetry::log;
 
 /// How long a request waits for memory for its body, milliseconds.
@@ -75,6 +77,8 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
         announce(&demo::queries(&address.to_string()));
     }
 
+    let background = Tasks::default();
+    background.spawn(sweep(settings.storage.url.clone()));
     let stop = shutdown.clone();
     let server = axum::serve(listener, app)
         .with_graceful_shutdown(async move { stop.triggered().await })
@@ -96,6 +100,26 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
     ended
         .unwrap_or(Ok(()))
         .map_err(|error| Error::internal("the server failed").with_source(error))
+}
+
+/// Removes what crashed writers left in a local directory; nothing waits for it.
+async fn sweep(url: String) {
+    match store::open::sweep(&url).await {
+        Ok(Some(swept)) if swept.removed > 0 || swept.failed > 0 => {
+            let (removed, bytes, failed) = (swept.removed, swept.bytes, swept.failed);
+            tracing::info!(
+                removed,
+                bytes,
+                failed,
+                "unfinished files of crashed writers were removed"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(
+            error = error.chain(),
+            "unfinished files were not looked for"
+        ),
+    }
 }
 
 fn engine_options(settings: &Settings) -> EngineOptions {

@@ -12,7 +12,7 @@ use crate::format::record::{self, StoreRecord};
 use crate::runtime::{OsEntropy, SystemClock};
 use crate::store::instrument::{Instrumented, StoreMetrics};
 use crate::store::retry::{RetryPolicy, Retrying};
-use crate::store::{Bucket, StoreOptions, conformance, count::Counting, create_once, open};
+use crate::store::{Bucket, StoreOptions, conformance, count::Counting, create_once, open, probe};
 use crate::telemetry::Metrics;
 use crate::types::{Clock, Entropy, NamespaceId};
 
@@ -102,8 +102,21 @@ pub(super) async fn ensure_conformance(parts: &Parts) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of the first write to a store: more than any object of the laws, so that a store without room is
+/// called full and not lawless.
+const FIRST_WRITE_BYTES: usize = 1 << 20;
+
 /// Runs the list of laws.
+///
+/// Errors: `Unavailable` naming the store and what it said to a first write, or the law it breaks.
 pub(super) async fn check_laws(parts: &Parts) -> Result<()> {
+    let key = path::probe(parts.entropy.next_u128());
+    probe(&*parts.bucket, &key, FIRST_WRITE_BYTES)
+        .await
+        .map_err(|error| {
+            let message = format!("store {} takes no writes: {error}", parts.bucket.url());
+            Error::new(ErrorKind::Unavailable, "store_unavailable", message)
+        })?;
     conformance::check(&*parts.bucket, &*parts.entropy)
         .await
         .map_err(|violation| {

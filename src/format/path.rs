@@ -7,6 +7,11 @@ use crate::types::{NamespaceId, NamespaceName, SlotName, WalSeq};
 
 /// The store's own object: id and format level.
 pub const STORE: &str = "STORE";
+/// An object that only asks whether the store takes writes; removed at once.
+pub fn probe(number: u128) -> String {
+    format!("probe/{number:032x}")
+}
+
 /// Where names live.
 pub const NAMES: &str = "names/";
 

@@ -23,18 +23,24 @@ pub(super) async fn ready(State(state): State<AppState>) -> Response {
     Problem::from(Error::unavailable("the node is not ready to serve")).into_response()
 }
 
-/// Diagnostics; 503 where the store does not answer as it should.
+/// Diagnostics; 503 where the store does not answer as it should, or takes no writes.
 pub(super) async fn health(State(state): State<AppState>) -> Response {
     let health = state.engine.health().await;
-    let (status, word) = match health.store_ok {
-        true => (StatusCode::OK, "OK"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
+    let (status, word) = match (health.store_ok, &health.store_write_error) {
+        (true, None) => (StatusCode::OK, "OK"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
     };
     let body = json!({
         "status": word,
         "version": env!("CARGO_PKG_VERSION"),
         "ready": state.engine.ready(),
-        "store": {"url": health.store_url, "ok": health.store_ok, "error": health.store_error},
+        "store": {
+            "url": health.store_url,
+            "ok": health.store_ok,
+            "error": health.store_error,
+            "writes_ok": health.store_write_error.is_none(),
+            "write_error": health.store_write_error,
+        },
         "namespaces_open": health.namespaces_open,
         "tail": {"rows": health.tail_rows, "bytes": health.tail_bytes},
         "anchor_failures": health.anchor_failures,

@@ -37,10 +37,12 @@ pub struct NamespacePage {
 /// What `/health` shows.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    /// Whether the store answered its last request as it should.
+    /// Whether the store answered a read just now.
     pub store_ok: bool,
     /// What it said when it did not.
     pub store_error: Option<String>,
+    /// What the newest write met, if that was a failure and a probe meets one too.
+    pub store_write_error: Option<String>,
     /// The store's URL, without secrets.
     pub store_url: String,
     /// Open namespaces.

@@ -12,6 +12,7 @@ mod read;
 mod registry;
 #[cfg(test)]
 mod tests;
+mod writable;
 mod write;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use handle::{Namespace, not_found};
 use name::Meaning;
 use read::Answer;
 use registry::Registry;
+use writable::Writable;
 use write::Request;
 
 /// How often a name may be dropped and created again under one request.
@@ -107,6 +109,7 @@ pub(crate) struct Shared {
     pub(crate) compute: Arc<ComputePool>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: Tasks,
+    pub(crate) writable: Writable,
     pub(crate) options: EngineOptions,
     /// Turns of queries.
     turns: Semaphore,
@@ -142,6 +145,7 @@ impl Engine {
             compute: world.compute,
             metrics: world.metrics,
             tasks: Tasks::default(),
+            writable: Writable::default(),
             draining: AtomicBool::new(false),
             turns: Semaphore::new(options.max_concurrent_queries),
             options,
@@ -289,14 +293,16 @@ impl Engine {
         self.shared.draining.store(true, Ordering::Release);
     }
 
-    /// Asks the store once, and tells how this node is.
+    /// Asks the store, and tells how this node is: one read, and a write where the newest one failed.
     pub async fn health(&self) -> Health {
         let asked = self.shared.bucket.get(path::STORE).await;
+        let write_error = self.shared.writable.fault(&self.shared).await;
         let gauges = &self.shared.metrics.namespace;
         let wal = &self.shared.metrics.wal;
         Health {
             store_ok: asked.is_ok(),
             store_error: asked.err().map(|error| error.to_string()),
+            store_write_error: write_error,
             store_url: self.shared.bucket.url().to_owned(),
             namespaces_open: gauges.open_namespaces.get().max(0) as u64,
             tail_rows: gauges.tail_rows.get().max(0) as u64,

@@ -24,6 +24,8 @@ use crate::wal::{Appended, Proof, Wal};
 
 /// Opens of different names that can go on at once.
 const OPEN_LOCKS: usize = 64;
+/// About the bytes of the records that make a namespace.
+const RECORD_BYTES: usize = 4 << 10;
 /// How often a name may change its meaning under one request.
 const TRIES_MAX: u32 = 5;
 
@@ -87,7 +89,9 @@ impl Registry {
             match self.resolve_live(name).await? {
                 Ok(open) => return Ok(self.keep(open)),
                 Err(next_record) => {
-                    if let Some(created) = self.create(name, next_record).await? {
+                    let created = self.create(name, next_record).await;
+                    self.shared.writable.note(&created, RECORD_BYTES);
+                    if let Some(created) = created? {
                         return Ok(self.keep(created));
                     }
                 }

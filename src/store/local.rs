@@ -4,7 +4,8 @@
 //! directory, unlink of the temporary name. `link` is the put-if-absent; the two fsyncs make it durable.
 //! Directories are made durable before they are used, also those another process may just have made:
 //! a directory counts as durable only once this process has synced its parent. Directories are never
-//! removed, so that none disappears under a create. Everything runs on the blocking pool, one task an
+//! removed, so that none disappears under a create. Temporary files that a crash left are removed by
+//! `sweep` an hour later. Everything runs on the blocking pool, one task an
 //! operation, and a dropped future does not stop it half-way.
 
 use std::collections::HashSet;
@@ -15,7 +16,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,7 +26,11 @@ use super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind, key};
 use crate::error::{Error, Result};
 use crate::types::Timestamp;
 
+mod sweep;
 mod walk;
+
+use sweep::Sweep;
+pub use sweep::Swept;
 
 /// Directories remembered as durable; beyond it all are forgotten, which costs fsyncs and no more.
 const DURABLE_DIRS_MAX: usize = 65_536;
@@ -66,6 +71,31 @@ impl LocalBucket {
             durable: Mutex::new(HashSet::new()),
         });
         Ok(Self { disk, url })
+    }
+
+    /// Removes temporary files that a crash left behind, an hour and more ago by the file system's clock.
+    ///
+    /// Visits the whole tree, one directory at a time, at most ten million entries; what cannot be read or
+    /// removed is counted and passed over. Errors: `Unavailable` where the directory takes no file, whose
+    /// time would tell the clock. Cancel safe: it stops after the directory it is in.
+    pub async fn sweep(&self) -> Result<Swept> {
+        let url = self.url.clone();
+        let begin = move |disk: &Disk| {
+            let now = disk.now().map_err(|error| sort("sweep", &url, &error))?;
+            Ok(Sweep::new(&disk.root, now))
+        };
+        let mut sweep = self.run("sweep", &self.url, begin).await?;
+        loop {
+            let step = move |_: &Disk| {
+                let ended = sweep.step();
+                Ok((sweep, ended))
+            };
+            let (back, ended) = self.run("sweep", &self.url, step).await?;
+            if let Some(swept) = ended {
+                return Ok(swept);
+            }
+            sweep = back;
+        }
     }
 
     /// Runs one operation on the blocking pool.
@@ -280,6 +310,14 @@ impl Disk {
             return Err(error);
         }
         Ok(temp)
+    }
+
+    /// The time by the file system's own clock, which may be another machine's.
+    fn now(&self) -> io::Result<SystemTime> {
+        let (temp, file) = self.open_temp(&self.root)?;
+        let now = file.metadata().and_then(|metadata| metadata.modified());
+        let _ = fs::remove_file(temp);
+        now
     }
 
     fn open_temp(&self, folder: &Path) -> io::Result<(PathBuf, File)> {

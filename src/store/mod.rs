@@ -22,6 +22,7 @@ pub mod key;
 pub mod local;
 pub mod object;
 pub mod open;
+pub mod probe;
 pub mod resolve;
 pub mod retry;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod tests;
 
 pub use error::StoreError;
 pub use open::{StoreOptions, open};
+pub use probe::probe;
 pub use resolve::{Resolved, create_once};
 
 /// What a put-if-absent did. A failure that certainly changed nothing is an `Err` instead.

@@ -9,7 +9,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use super::http_date::WatchingConnector;
-use super::local::LocalBucket;
+use super::local::{LocalBucket, Swept};
 use super::object::{Clients, ObjectBucket, Pages};
 use super::{Bucket, key};
 use crate::error::{Error, ErrorKind, Result};
@@ -74,11 +74,11 @@ impl std::fmt::Debug for StoreOptions {
 /// Errors: `InvalidRequest` (`invalid_store_url`) for a URL or settings that make no sense,
 /// `Unavailable` for a directory that cannot be used.
 pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Bucket>> {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return open_local(url).await;
-    };
+    if let Some(path) = local_path(url)? {
+        return Ok(Arc::new(LocalBucket::open(path).await?));
+    }
+    let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
     match scheme {
-        "file" => open_local(file_path(rest)?.as_str()).await,
         "memory" => Ok(Arc::new(ObjectBucket::memory())),
         "s3" => {
             let place = Place::parse(scheme, rest)?;
@@ -101,11 +101,23 @@ pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Bucket>> 
     }
 }
 
-async fn open_local(path: &str) -> Result<Arc<dyn Bucket>> {
-    if path.is_empty() {
-        return Err(bad_url("empty store url: expected a path or a url"));
+/// Removes the unfinished files that crashes left in a local directory; `None` for other stores, which
+/// leave none. Errors: as [`open`] and [`LocalBucket::sweep`].
+pub async fn sweep(url: &str) -> Result<Option<Swept>> {
+    let Some(path) = local_path(url)? else {
+        return Ok(None);
+    };
+    LocalBucket::open(path).await?.sweep().await.map(Some)
+}
+
+/// The directory a URL names; `None` for a store that is none.
+fn local_path(url: &str) -> Result<Option<String>> {
+    match url.split_once("://") {
+        None if url.is_empty() => Err(bad_url("empty store url: expected a path or a url")),
+        None => Ok(Some(url.to_owned())),
+        Some(("file", rest)) => file_path(rest).map(Some),
+        Some(_) => Ok(None),
     }
-    Ok(Arc::new(LocalBucket::open(path).await?))
 }
 
 /// The path of a `file://` URL: no host, percent signs decoded. `file://./dir` is relative to the working

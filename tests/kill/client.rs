@@ -13,12 +13,16 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
+    /// Of the header.
+    pub(crate) request_id: String,
+    pub(crate) retry_after: bool,
 }
 
 /// One server, one namespace. The connections are its own.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: ureq::Agent,
+    server: String,
     namespace: String,
 }
 
@@ -34,6 +38,7 @@ impl Client {
             .build();
         Self {
             http: config.new_agent(),
+            server: server.to_owned(),
             namespace: format!("{server}/v2/namespaces/{namespace}"),
         }
     }
@@ -84,13 +89,30 @@ impl Client {
     fn post(&self, url: &str, body: &Value) -> Result<Answer, ureq::Error> {
         let request = self.http.post(url);
         let request = request.header("content-type", "application/json");
-        let mut answer = request.send(body.to_string())?;
-        let text = answer.body_mut().read_to_string()?;
-        Ok(Answer {
-            status: answer.status().as_u16(),
-            body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        })
+        read(request.send(body.to_string())?)
     }
+
+    /// Asks an endpoint of the process.
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        let answer = self.http.get(format!("{}{path}", self.server)).call();
+        read(answer.expect("an answer")).expect("a whole answer")
+    }
+}
+
+fn read(mut answer: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
+    let text = answer.body_mut().read_to_string()?;
+    let header = |name: &str| {
+        answer
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    Ok(Answer {
+        status: answer.status().as_u16(),
+        body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        request_id: header("x-request-id").unwrap_or_default().to_owned(),
+        retry_after: header("retry-after").is_some(),
+    })
 }
 
 /// The body that upserts rows of an id and its value.

@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// The server.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_elacsym");
 /// How long a process that was asked to stop is waited for: ticks of `TICK`.
 const STOP_TICKS: u32 = 3_000;
 const TICK: Duration = Duration::from_millis(10);
@@ -32,16 +34,27 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a server on the bucket `DIRECTORY/data`, on a free port.
     pub(crate) fn start(directory: &Path) -> Self {
-        let url = format!("file://{}", directory.join("data").display());
-        Self::serve(directory, &["--storage-url", &url])
+        Self::start_by(&[], directory, &directory.join("data"))
     }
 
     /// Starts a server in `directory`, on a free port, with more arguments.
     pub(crate) fn serve(directory: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(&[], directory, arguments)
+    }
+
+    /// Starts a server on the bucket `data` by a command that ends in running what follows it.
+    pub(crate) fn start_by(wrapper: &[&str], directory: &Path, data: &Path) -> Self {
+        let url = format!("file://{}", data.display());
+        Self::spawn(wrapper, directory, &["--storage-url", &url])
+    }
+
+    fn spawn(wrapper: &[&str], directory: &Path, arguments: &[&str]) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let stderr = directory.join(format!("stderr-{number}.log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_elacsym"))
+        let mut words = wrapper.iter().copied().chain([BINARY]);
+        let child = Command::new(words.next().expect("the binary at least"))
+            .args(words)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             // Neither settings nor proxies of whoever runs the tests.
@@ -69,6 +82,12 @@ impl Process {
             process: self,
             stdout,
         }
+    }
+
+    /// Waits for a process that cannot serve: its status, and what it wrote to standard error.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("a child of ours");
+        (status, self.stderr())
     }
 
     /// SIGKILL, and waits until it is gone.

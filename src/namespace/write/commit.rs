@@ -134,7 +134,9 @@ impl Namespace {
     ) -> Result<Tried> {
         let mut log = self.take_log(slot).await?;
         let from = log.state.seq.next();
-        match self.wal.append(&log.state, body, &mut log.proof).await {
+        let appended = self.wal.append(&log.state, body, &mut log.proof).await;
+        self.shared.writable.note(&appended, body.len());
+        match appended {
             Ok(Appended::Committed(header)) => {
                 let mut state = log.state.clone();
                 let applied = state.apply(&header, &entry)?;

@@ -1,7 +1,9 @@
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::super::local::LocalBucket;
+use super::super::local::{LocalBucket, Swept};
 use super::super::{Bucket, CreateOutcome, StoreError};
 use super::{body, create, text};
 use crate::error::ErrorKind;
@@ -152,4 +154,89 @@ async fn local_create_dropped_half_way_leaves_the_object_whole_or_absent() {
             "half an object"
         );
     }
+}
+
+/// Leaves an unfinished file of three bytes that was last written so long before now, by the file system.
+fn leave(path: &Path, minutes: u64) {
+    fs::create_dir_all(path.parent().expect("below the root")).expect("folders");
+    fs::write(path, "abc").expect("written");
+    let file = File::options().write(true).open(path).expect("it is there");
+    let now = file
+        .metadata()
+        .expect("it is there")
+        .modified()
+        .expect("times");
+    file.set_modified(now - Duration::from_secs(60 * minutes))
+        .expect("ours");
+}
+
+#[tokio::test]
+async fn local_sweep_removes_only_unfinished_files_older_than_an_hour() {
+    let (dir, bucket) = open().await;
+    let root = root(&dir);
+    create(&bucket, "ns/a/wal/0/000", "one").await;
+    let kept = root.join("ns/a/wal/0/000");
+    let file = File::options()
+        .write(true)
+        .open(&kept)
+        .expect("it is there");
+    file.set_modified(std::time::UNIX_EPOCH).expect("ours");
+    let stale = [root.join("~tmp-a-0"), root.join("ns/a/wal/0/~tmp-b-1")];
+    let young = [root.join("ns/a/~tmp-c-2"), root.join("ns/a/wal/0/~tmp-d-3")];
+    for path in &stale {
+        leave(path, 61);
+    }
+    for path in &young {
+        leave(path, 58);
+    }
+    let other = root.join("~tmp");
+    leave(&other, 600);
+    std::os::unix::fs::symlink(&kept, root.join("~tmp-link")).expect("a link");
+    std::os::unix::fs::symlink(dir.path(), root.join("up")).expect("a link");
+    leave(&dir.path().join("~tmp-outside"), 600);
+
+    let swept = bucket.sweep().await.expect("swept");
+    let expected = Swept {
+        removed: 2,
+        bytes: 6,
+        young: 2,
+        failed: 0,
+        entries: swept.entries,
+    };
+    assert_eq!(swept, expected);
+    assert!(
+        stale.iter().all(|path| !path.exists()),
+        "stale ones are gone"
+    );
+    assert!(
+        young.iter().all(|path| path.exists()),
+        "a writer may still live"
+    );
+    assert!(kept.exists() && other.exists() && dir.path().join("~tmp-outside").exists());
+    let again = bucket.sweep().await.expect("swept");
+    assert_eq!(
+        (again.removed, again.young),
+        (0, 2),
+        "its own clock file is gone"
+    );
+}
+
+#[tokio::test]
+async fn local_create_whose_unfinished_file_is_swept_changes_nothing() {
+    let (dir, bucket) = open().await;
+    create(&bucket, "a/k", "one").await;
+    let temp = root(&dir).join("a/~tmp-x-0");
+    leave(&temp, 61);
+    bucket.sweep().await.expect("swept");
+    // What a writer that was asleep for an hour meets.
+    let linked = fs::hard_link(&temp, root(&dir).join("a/late"));
+    let error = linked.expect_err("its file is gone");
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(keys(&bucket, "").await, ["a/k"]);
+}
+
+#[tokio::test]
+async fn open_sweep_of_a_store_without_files_does_nothing() {
+    let swept = super::super::open::sweep("memory://").await;
+    assert_eq!(swept.expect("nothing to do"), None);
 }
