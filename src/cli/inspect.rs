@@ -18,7 +18,7 @@ pub(super) fn inspect(settings: &Settings, key: &str) -> Result<()> {
             }
             return Ok(());
         }
-        let found = parts.bucket.get(key).await?.ok_or_else(|| {
+        let found = parts.bucket.get(key).await?.found().ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
                 "object_not_found",

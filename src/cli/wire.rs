@@ -86,7 +86,7 @@ fn options(storage: &StorageSettings) -> StoreOptions {
 /// Errors: `Unavailable` naming the store and the law it breaks.
 pub(super) async fn ensure_conformance(parts: &Parts) -> Result<()> {
     let bucket = &*parts.bucket;
-    if let Some(found) = bucket.get(path::STORE).await? {
+    if let Some(found) = bucket.get(path::STORE).await?.found() {
         let known: StoreRecord = record::decode(path::STORE, &found.bytes)?;
         if known.conformance >= CONFORMANCE {
             return Ok(());

@@ -12,7 +12,7 @@ pub use bind::bind;
 pub use bound::{BoundFilter, Comparison, Members, Target};
 pub use eval::eval;
 pub use mask::RowMask;
-pub use parse::{parse, parse_at, raw};
+pub use parse::{is_operator, parse, parse_at, raw};
 
 #[cfg(test)]
 mod tests;

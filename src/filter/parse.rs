@@ -7,6 +7,18 @@ use crate::types::document::RawValue;
 use crate::types::filter::{CompareOp, Filter};
 use crate::types::limits;
 
+/// Operators that are served; `None` for those that take a list.
+const SERVED: [(&str, Option<CompareOp>); 8] = [
+    ("Eq", Some(CompareOp::Eq)),
+    ("NotEq", Some(CompareOp::NotEq)),
+    ("Lt", Some(CompareOp::Lt)),
+    ("Lte", Some(CompareOp::Lte)),
+    ("Gt", Some(CompareOp::Gt)),
+    ("Gte", Some(CompareOp::Gte)),
+    ("In", None),
+    ("NotIn", None),
+];
+
 /// Operators of the public API that this version refuses by name.
 pub(super) const UNSUPPORTED: [&str; 18] = [
     "Contains",
@@ -28,6 +40,11 @@ pub(super) const UNSUPPORTED: [&str; 18] = [
     "ContainsAnyToken",
     "ContainsTokenSequence",
 ];
+
+/// Whether the public API has a filter operator of this name, served or not.
+pub fn is_operator(name: &str) -> bool {
+    UNSUPPORTED.contains(&name) || SERVED.iter().any(|(served, _)| *served == name)
+}
 
 /// Parses the `filters` of a query. Errors: see `parse_at`.
 pub fn parse(json: &Json) -> Result<Filter> {
@@ -150,23 +167,15 @@ impl Parser {
     }
 
     fn leaf(&mut self, attribute: &str, op: &str, operands: &[Json]) -> Result<Filter> {
-        let compare = match op {
-            "Eq" => Some(CompareOp::Eq),
-            "NotEq" => Some(CompareOp::NotEq),
-            "Lt" => Some(CompareOp::Lt),
-            "Lte" => Some(CompareOp::Lte),
-            "Gt" => Some(CompareOp::Gt),
-            "Gte" => Some(CompareOp::Gte),
-            "In" | "NotIn" => None,
-            known if UNSUPPORTED.contains(&known) => {
-                return Err(unsupported(format!("filter operator `{known}`")));
+        let served = SERVED.iter().find(|(name, _)| *name == op);
+        let Some((_, compare)) = served else {
+            if UNSUPPORTED.contains(&op) {
+                return Err(unsupported(format!("filter operator `{op}`")));
             }
-            unknown => {
-                let found = format!("`{}`", unknown.chars().take(64).collect::<String>());
-                return self.at(1, |parser| {
-                    Err(parser.malformed("the name of an operator", &found))
-                });
-            }
+            let found = format!("`{}`", op.chars().take(64).collect::<String>());
+            return self.at(1, |parser| {
+                Err(parser.malformed("the name of an operator", &found))
+            });
         };
         let [operand] = operands else {
             let found = format!("{} elements", operands.len() + 2);
@@ -176,7 +185,7 @@ impl Parser {
         match compare {
             Some(op) => Ok(Filter::Compare {
                 attribute,
-                op,
+                op: *op,
                 value: self.at(2, |parser| parser.operand(operand))?,
             }),
             None => Ok(Filter::In {

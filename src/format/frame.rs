@@ -12,6 +12,8 @@ pub const MAGIC: [u8; 8] = *b"ELACSYM\0";
 pub const LEVEL: u16 = 1;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 64;
+/// Where the header's reserved bytes begin; they end where the checksum does.
+const RESERVED_AT: usize = 40;
 /// Bytes of the header that its checksum covers.
 const CHECKED_BYTES: usize = HEADER_BYTES - 4;
 
@@ -66,6 +68,7 @@ pub fn open<'a>(key: &str, kind: ObjectKind, bytes: &'a [u8]) -> Result<&'a [u8]
         _ => return Err(header.corrupt("header checksum", "a matching crc32c", "another")),
     }
     check_level(key, level, flags)?;
+    header.reserved("reserved bytes 40 to 59", CHECKED_BYTES - RESERVED_AT)?;
     if found_kind != kind as u16 {
         return Err(header.corrupt("object kind", kind as u16, found_kind));
     }
@@ -89,12 +92,11 @@ pub(super) fn check_level(key: &str, level: u16, flags: u32) -> Result<()> {
     if level == LEVEL && flags == 0 {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::Unavailable,
-        "unknown_format",
-        format!(
-            "object `{key}` has an unknown format: expected level {LEVEL} flags 0, found level {level} flags {flags:#x}; a newer version of elacsym is needed"
-        ),
+    Err(unknown(
+        key,
+        "level and flags",
+        format_args!("level {LEVEL} flags 0"),
+        format_args!("level {level} flags {flags:#x}"),
     ))
 }
 
@@ -122,6 +124,15 @@ impl<'a> Cursor<'a> {
         found: impl std::fmt::Display,
     ) -> Error {
         corrupt(self.key, what, expected, found)
+    }
+
+    /// Reads bytes that this level writes 0: anything else has a meaning that this version does not know.
+    pub(super) fn reserved(&mut self, what: &str, n: usize) -> Result<()> {
+        let found = self.bytes(n)?;
+        if found.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        Err(unknown(self.key, what, "0", found.escape_ascii()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -172,6 +183,23 @@ impl<'a> Cursor<'a> {
     pub(super) fn u128(&mut self) -> Result<u128> {
         Ok(u128::from_le_bytes(self.array()?))
     }
+}
+
+/// The one wording of what a newer version may have written.
+pub(super) fn unknown(
+    key: &str,
+    what: &str,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "unknown_format",
+        format!(
+            "object `{key}` has an unknown format: {what}: expected {expected}, found {found}; a newer version of elacsym is needed"
+        ),
+    )
+    .with_detail("object", key)
 }
 
 /// The one wording of damage: object, field, expected, found.

@@ -8,6 +8,7 @@
 
 mod effects;
 pub mod frame;
+mod json;
 pub mod manifest;
 pub mod path;
 pub mod record;

@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::frame::{self, ObjectKind, corrupt};
+use super::frame::{self, ObjectKind};
+use super::json;
 use crate::error::Result;
 use crate::lsm::State;
 use crate::types::NamespaceId;
@@ -80,14 +81,12 @@ impl Record for State {
 
 /// The one encoding of a record: fields in declared order, maps sorted, no white space.
 pub fn encode<R: Record>(record: &R) -> Vec<u8> {
-    let json =
-        serde_json::to_vec(record).expect("records have string keys and finite numbers only");
+    let json = json::encode(record).expect("records have string keys and finite numbers only");
     frame::seal(R::KIND, &json)
 }
 
 /// Decodes and verifies a record. Errors: `Corrupted`; `Unavailable` for an unknown format.
 pub fn decode<R: Record>(key: &str, bytes: &[u8]) -> Result<R> {
     let payload = frame::open(key, R::KIND, bytes)?;
-    serde_json::from_slice(payload)
-        .map_err(|error| corrupt(key, "payload", "a record of this version", error))
+    json::decode(key, "payload", payload)
 }

@@ -2,28 +2,26 @@
 //!
 //! Format: `docs/format/wal.md`.
 
-use std::io::Cursor as IoCursor;
-use std::panic::catch_unwind;
-use std::sync::Arc;
+mod rows;
 
-use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::effects::Effects;
-use super::frame::{self, Cursor, corrupt};
-use crate::error::{Error, ErrorKind, Result};
+use super::frame::{self, Cursor, corrupt, unknown};
+use super::json;
+use crate::error::Result;
 use crate::lsm::{Entry, SlotHeader};
 use crate::rows::layout;
-use crate::types::{AttrId, Nonce, SlotName, Timestamp, WalSeq, limits};
+use crate::types::{Nonce, SlotName, Timestamp, WalSeq, limits};
+use rows::{add_vectors, not_encodable, push_deletes, push_rows, read_deletes, read_ipc};
 
 /// First bytes of every slot.
 pub const MAGIC: [u8; 8] = *b"ELACWAL\0";
 /// Bytes of the header: what an anchor check reads.
 pub const HEADER_BYTES: usize = 128;
+/// Where the header's last reserved bytes begin; they end where the checksum does.
+const RESERVED_AT: usize = 88;
 const CHECKED_BYTES: usize = HEADER_BYTES - 4;
 
 /// A frame no larger than this is not worth compressing.
@@ -62,17 +60,12 @@ impl Body {
     /// Encodes an entry and its rows.
     pub fn encode(entry: &Entry, effects: &Effects) -> Result<Self> {
         let mut bytes = Vec::new();
-        let json = serde_json::to_vec(entry)
-            .map_err(|error| Error::internal("log entry does not encode").with_source(error))?;
-        push_frame(&mut bytes, FRAME_ENTRY, 0, &json)?;
+        push_frame(&mut bytes, FRAME_ENTRY, 0, &json::encode(entry)?)?;
         if let Some(rows) = effects.upserts.as_ref().filter(|rows| rows.num_rows() > 0) {
             push_rows(&mut bytes, rows)?;
         }
-        if let Some(ids) = &effects.deletes {
-            let field = Field::new("id", ids.data_type().clone(), false);
-            let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![ids.clone()])
-                .map_err(not_encodable)?;
-            push_frame(&mut bytes, FRAME_DELETES, 0, &ipc_bytes(&batch)?)?;
+        if let Some(ids) = effects.deletes.as_ref().filter(|ids| !ids.is_empty()) {
+            push_deletes(&mut bytes, ids)?;
         }
         let hash = xxh3_128(&bytes);
         Ok(Self {
@@ -131,7 +124,7 @@ fn decode_full_header(key: &str, bytes: &[u8]) -> Result<Header> {
     let seq = WalSeq(cursor.u64()?);
     let block = cursor.u64()?;
     let idx = cursor.u32()?;
-    cursor.u32()?;
+    let reserved = cursor.u32()?;
     let written_at = Timestamp(i64::from_le_bytes(cursor.u64()?.to_le_bytes()));
     let body_bytes = cursor.u64()?;
     let hash = cursor.u128()?;
@@ -143,6 +136,10 @@ fn decode_full_header(key: &str, bytes: &[u8]) -> Result<Header> {
         _ => return Err(cursor.corrupt("header checksum", "a matching crc32c", "another")),
     }
     frame::check_level(key, level, flags)?;
+    if reserved != 0 {
+        return Err(unknown(key, "reserved bytes 52 to 55", 0, reserved));
+    }
+    cursor.reserved("reserved bytes 88 to 123", CHECKED_BYTES - RESERVED_AT)?;
     Ok(Header {
         facts: SlotHeader {
             seq,
@@ -193,17 +190,52 @@ pub fn decode(key: &str, bytes: &Bytes) -> Result<Slot> {
 fn decode_body(key: &str, header: &Header, body: &[u8]) -> Result<Slot> {
     check_kind(key, header.kind)?;
     let mut cursor = Cursor::new(key, body);
-    let mut entry = None;
+    let first = read_frame(key, &mut cursor)?;
+    if first.kind != FRAME_ENTRY {
+        let expected = "1, the entry, as the first frame";
+        return Err(corrupt(key, "frame type", expected, first.kind));
+    }
+    no_attribute(key, &first)?;
+    let entry: Entry = json::decode(key, "entry", &first.bytes)?;
+    if kind_number(&entry) != header.kind {
+        return Err(corrupt(key, "entry kind", header.kind, kind_number(&entry)));
+    }
+    let effects = decode_effects(key, &entry, &mut cursor)?;
+    Ok(Slot {
+        header: header.facts,
+        entry,
+        effects,
+    })
+}
+
+/// Decodes the frames after the entry: rows, their vectors by ascending attribute, deleted ids.
+fn decode_effects(key: &str, entry: &Entry, cursor: &mut Cursor<'_>) -> Result<Effects> {
     let mut effects = Effects::default();
+    // Type and attribute of the frame before: both together only rise, so none comes twice.
+    let mut last = (FRAME_ENTRY, 0);
     while !cursor.is_empty() {
-        let frame = read_frame(key, &mut cursor)?;
+        let frame = read_frame(key, cursor)?;
+        if !matches!(entry, Entry::Write(_)) {
+            let found = format_args!("one of type {}", frame.kind);
+            return Err(corrupt(key, "frame after a non-write entry", "none", found));
+        }
+        let place = (frame.kind, frame.attr);
+
+        if !(FRAME_ROWS..=FRAME_DELETES).contains(&frame.kind) {
+            return Err(corrupt(
+                key,
+                "frame type",
+                "2 to 4 after the entry",
+                frame.kind,
+            ));
+        }
+        if place <= last {
+            let expected = format_args!("one after type {} attribute {}", last.0, last.1);
+            let found = format_args!("type {} attribute {}", frame.kind, frame.attr);
+            return Err(corrupt(key, "frame order", expected, found));
+        }
+        last = place;
         match frame.kind {
-            FRAME_ENTRY => {
-                let decoded: Entry = serde_json::from_slice(&frame.bytes)
-                    .map_err(|error| corrupt(key, "entry", "one of this version", error))?;
-                entry = Some(decoded);
-            }
-            FRAME_ROWS => effects.upserts = Some(read_ipc(key, &frame.bytes)?),
             FRAME_VECTORS => {
                 let rows = effects
                     .upserts
@@ -211,31 +243,29 @@ fn decode_body(key: &str, header: &Header, body: &[u8]) -> Result<Slot> {
                     .ok_or_else(|| corrupt(key, "frame order", "rows before vectors", "none"))?;
                 effects.upserts = Some(add_vectors(key, rows, frame.attr, frame.bytes)?);
             }
-            FRAME_DELETES => {
-                let batch = read_ipc(key, &frame.bytes)?;
-                effects.deletes = batch.columns().first().cloned();
+            FRAME_ROWS => {
+                no_attribute(key, &frame)?;
+                effects.upserts = Some(read_ipc(key, &frame.bytes)?);
             }
-            other => return Err(corrupt(key, "frame type", "1 to 4", other)),
+            _ => {
+                no_attribute(key, &frame)?;
+                effects.deletes = Some(read_deletes(key, &frame.bytes)?);
+            }
         }
     }
     if let Some(rows) = &effects.upserts {
         layout::check(rows)
             .map_err(|error| corrupt(key, "rows", "the layout of documents", error))?;
     }
-    if let Some(ids) = &effects.deletes
-        && layout::id_kind_of(ids.data_type()).is_none()
-    {
-        return Err(corrupt(key, "deleted ids", "an id column", ids.data_type()));
+    Ok(effects)
+}
+
+fn no_attribute(key: &str, frame: &Frame) -> Result<()> {
+    if frame.attr == 0 {
+        return Ok(());
     }
-    let entry = entry.ok_or_else(|| corrupt(key, "entry frame", "one", "none"))?;
-    if kind_number(&entry) != header.kind {
-        return Err(corrupt(key, "entry kind", header.kind, kind_number(&entry)));
-    }
-    Ok(Slot {
-        header: header.facts,
-        entry,
-        effects,
-    })
+    let what = format!("attribute of a frame of type {}", frame.kind);
+    Err(corrupt(key, &what, 0, frame.attr))
 }
 
 /// The permanent number of an entry kind. 8 (a merge of segments), 9 (a built index) and 16 (parts of a
@@ -263,13 +293,7 @@ fn check_kind(key: &str, kind: u16) -> Result<()> {
     if (1..=7).contains(&kind) || (10..=15).contains(&kind) || kind == 17 {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::Unavailable,
-        "unknown_format",
-        format!(
-            "slot `{key}` has entry kind {kind}, which this version does not know; a newer version of elacsym is needed"
-        ),
-    ))
+    Err(unknown(key, "entry kind", "1 to 7, 10 to 15 or 17", kind))
 }
 
 struct Frame {
@@ -329,135 +353,4 @@ fn bounded(key: &str, what: &str, length: u64) -> Result<usize> {
                 length,
             )
         })
-}
-
-/// Vectors go raw, so that they can be used without decompression; the rest goes as one Arrow stream.
-fn push_rows(out: &mut Vec<u8>, rows: &RecordBatch) -> Result<()> {
-    let schema = rows.schema();
-    // A vector column with gaps keeps them in the Arrow stream; it is rare and short-lived.
-    let is_raw = |column: &ArrayRef| {
-        matches!(column.data_type(), DataType::FixedSizeList(..)) && column.null_count() == 0
-    };
-    let rest: Vec<usize> = rows
-        .columns()
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| !is_raw(column))
-        .map(|(position, _)| position)
-        .collect();
-    let rest = rows.project(&rest).map_err(not_encodable)?;
-    push_frame(out, FRAME_ROWS, 0, &ipc_bytes(&rest)?)?;
-    for (field, column) in schema.fields().iter().zip(rows.columns()) {
-        if is_raw(column) {
-            let attr = attr_of(field.name()).ok_or_else(|| {
-                Error::internal(format!("vector column `{}` has no number", field.name()))
-            })?;
-            push_frame(out, FRAME_VECTORS, attr, vector_bytes(column)?)?;
-        }
-    }
-    Ok(())
-}
-
-fn vector_bytes(column: &ArrayRef) -> Result<&[u8]> {
-    let list = column
-        .as_any()
-        .downcast_ref::<FixedSizeListArray>()
-        .ok_or_else(|| Error::internal("vector column is not a fixed size list"))?;
-    let values = list
-        .values()
-        .as_any()
-        .downcast_ref::<Float32Array>()
-        .ok_or_else(|| Error::internal("vector column does not hold f32"))?;
-    let dims = usize::try_from(list.value_length()).unwrap_or(0);
-    let first = list.offset() * dims;
-    values
-        .values()
-        .get(first..first + list.len() * dims)
-        .map(bytemuck::cast_slice)
-        .ok_or_else(|| Error::internal("vector column is shorter than its rows"))
-}
-
-fn add_vectors(key: &str, rows: RecordBatch, attr: u32, bytes: Vec<u8>) -> Result<RecordBatch> {
-    let n = rows.num_rows();
-    let dims = bytes.len() / 4 / n.max(1);
-    let fits = n > 0 && dims > 0 && dims * 4 * n == bytes.len();
-    if !fits || dims > limits::VECTOR_DIMS_MAX {
-        return Err(corrupt(
-            key,
-            "vector frame length",
-            format_args!("a multiple of 4 x {n}"),
-            bytes.len(),
-        ));
-    }
-    // Copied: the bytes of a frame need not lie where an f32 may.
-    let mut values = vec![0.0_f32; bytes.len() / 4];
-    bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&bytes);
-    let values = Float32Array::from(values);
-    let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let list = FixedSizeListArray::try_new(
-        item,
-        i32::try_from(dims).unwrap_or(0),
-        Arc::new(values),
-        None,
-    )
-    .map_err(|error| corrupt(key, "vectors", "a fixed size list", error))?;
-    insert_column(key, rows, attr, Arc::new(list))
-}
-
-/// Puts a column where its attribute number says: after `id`, in ascending order.
-fn insert_column(key: &str, rows: RecordBatch, attr: u32, column: ArrayRef) -> Result<RecordBatch> {
-    let schema = rows.schema();
-    let position = schema
-        .fields()
-        .iter()
-        .position(|field| attr_of(field.name()).is_some_and(|other| other > attr))
-        .unwrap_or(rows.num_columns());
-    let mut fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
-    let mut columns = rows.columns().to_vec();
-    let field_id = (u64::from(attr) + 1).to_string();
-    let metadata: std::collections::HashMap<_, _> =
-        [(layout::FIELD_ID_KEY.to_owned(), field_id)].into();
-    let name = layout::column_name(AttrId(attr));
-    let field = Field::new(name, column.data_type().clone(), true).with_metadata(metadata);
-    fields.insert(position, Arc::new(field));
-    columns.insert(position, column);
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .map_err(|error| corrupt(key, "rows", "columns of one length", error))
-}
-
-fn attr_of(column: &str) -> Option<u32> {
-    layout::attr_of(column).map(|attr| attr.0)
-}
-
-fn ipc_bytes(batch: &RecordBatch) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(not_encodable)?;
-    writer.write(batch).map_err(not_encodable)?;
-    writer.into_inner().map_err(not_encodable)
-}
-
-/// Arrow's reader checks what it reads, but meets some malformed streams with a panic. The body's hash keeps
-/// damage away from it; what is left is a stream made wrong on purpose, which must not take the task down.
-fn read_ipc(key: &str, bytes: &[u8]) -> Result<RecordBatch> {
-    catch_unwind(|| read_ipc_stream(key, bytes)).unwrap_or_else(|_| {
-        Err(corrupt(
-            key,
-            "rows",
-            "one Arrow batch",
-            "a malformed stream",
-        ))
-    })
-}
-
-fn read_ipc_stream(key: &str, bytes: &[u8]) -> Result<RecordBatch> {
-    let broken = |error: &dyn std::fmt::Display| corrupt(key, "rows", "one Arrow batch", error);
-    let mut reader =
-        StreamReader::try_new(IoCursor::new(bytes), None).map_err(|error| broken(&error))?;
-    match reader.next() {
-        Some(batch) => batch.map_err(|error| broken(&error)),
-        None => Err(broken(&"an empty stream")),
-    }
-}
-
-fn not_encodable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::internal("rows do not encode").with_source(error)
 }

@@ -1,7 +1,6 @@
 //! Catching up with the log: read slots n+1.. until one is missing, then prove the old state's anchor.
 //!
-//! The same machine is the strong read's probe (nothing found: the state was current) and the writer's
-//! way on after a lost slot. Entries read are tentative until the anchor of the state *before* them, read
+//! The way on of a strong read whose probe found something, and of a writer after a lost slot. Entries read are tentative until the anchor of the state *before* them, read
 //! after the last of them, holds: a stale node could otherwise adopt a void block head left by another
 //! stale writer and then trust it.
 

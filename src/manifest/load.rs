@@ -13,7 +13,7 @@ use crate::types::NamespaceId;
 pub async fn load_newest(bucket: &dyn Bucket, id: NamespaceId) -> Result<Option<State>> {
     let mut newest_error = None;
     for listed in bucket.list(&path::manifest_prefix(id), None, None).await? {
-        let Some(found) = bucket.get(&listed.key).await? else {
+        let Some(found) = bucket.get(&listed.key).await?.found() else {
             continue; // deleted since the listing: a newer one exists
         };
         let decoded = path::parse_manifest(id, &listed.key)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::Shared;
 use super::open;
@@ -13,8 +14,8 @@ use super::write::CommitQueue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Slot;
 use crate::lsm::state::Life;
-use crate::lsm::{Anchor, Applied, Entry, State, Tail, TailView};
-use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, SlotName, Timestamp, WalSeq};
+use crate::lsm::{self, Applied, Entry, State, Tail, TailView};
+use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, Timestamp, WalSeq};
 use crate::wal::{Advanced, Proof, Wal};
 
 /// The log as this node knows it, and the rows it brought.
@@ -43,7 +44,7 @@ impl Log {
     }
 }
 
-/// What a reader sees: one state and its tail. Never changes once published.
+/// What a reader sees: one state and its tail. Never changes once published, but that its proof is renewed.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) seq: WalSeq,
@@ -52,8 +53,10 @@ pub(crate) struct View {
     pub(crate) created_at: Timestamp,
     pub(crate) written_at: Timestamp,
     pub(crate) tail: TailView,
-    pub(crate) next_slot: SlotName,
-    pub(crate) anchor: Anchor,
+    /// How to ask whether it is still current.
+    pub(crate) probe: lsm::Probe,
+    /// The proof of this very state: a newer state's would let this view pass for current.
+    proof: Mutex<Proof>,
 }
 
 impl View {
@@ -66,9 +69,19 @@ impl View {
             created_at: state.created_at,
             written_at: state.written_at,
             tail: log.tail.view(state.seq),
-            next_slot: state.next_slot(),
-            anchor: state.anchor(),
+            probe: lsm::Probe::of(state),
+            proof: Mutex::new(log.proof),
         }
+    }
+
+    pub(crate) fn proof(&self) -> Proof {
+        *self.proof.lock()
+    }
+
+    /// Takes what a probe of this view has proven.
+    pub(crate) fn renew(&self, proof: Proof) {
+        let mut mine = self.proof.lock();
+        *mine = mine.newer(proof);
     }
 }
 
@@ -88,7 +101,7 @@ pub(crate) struct Namespace {
     pub(crate) wal: Wal,
     /// `None` after an outcome that could not be resolved: opened again from the bucket by the next one
     /// who needs it.
-    pub(crate) log: Mutex<Option<Log>>,
+    pub(crate) log: AsyncMutex<Option<Log>>,
     view: ArcSwap<View>,
     pub(crate) queue: CommitQueue,
     pub(crate) probe: Probe,
@@ -103,7 +116,7 @@ impl Namespace {
         let now = shared.clock.monotonic_ms();
         let namespace = Arc::new(Self {
             view: ArcSwap::from_pointee(View::of(&log)),
-            log: Mutex::new(Some(log)),
+            log: AsyncMutex::new(Some(log)),
             queue: CommitQueue::default(),
             probe: Probe::default(),
             proven_at_ms: AtomicU64::new(now),
@@ -165,7 +178,14 @@ impl Namespace {
     /// The log, opened again from the bucket where it had to be discarded.
     pub(crate) async fn take_log(&self, slot: &mut Option<Log>) -> Result<Log> {
         match slot.take() {
-            Some(log) => Ok(log),
+            Some(mut log) => {
+                let view = self.view();
+                if view.seq == log.state.seq {
+                    // A probe may have proven the state meanwhile.
+                    log.proof = log.proof.newer(view.proof());
+                }
+                Ok(log)
+            }
             None => open::open_log(&self.wal, None).await,
         }
     }
@@ -184,8 +204,13 @@ impl Namespace {
             }
         };
         match advanced {
-            Advanced::Current { state, adopted } => {
+            Advanced::Current {
+                state,
+                adopted,
+                proof,
+            } => {
                 log.adopt(*state, &adopted)?;
+                log.proof = proof;
             }
             Advanced::Reopen => {
                 self.shared.metrics.wal.anchor_failures_total.inc();

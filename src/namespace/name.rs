@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::path::{self, NameKey};
 use crate::format::record::{self, Hint, NameRecord};
 use crate::lsm::{State, invariant};
-use crate::store::{Bucket, Listed, Resolved, create_once};
+use crate::store::{Bucket, GetOutcome, Listed, Resolved, create_once};
 use crate::types::{NamespaceId, NamespaceName};
 
 use super::describe::NamespacePage;
@@ -45,13 +45,13 @@ pub(crate) async fn resolve(bucket: &dyn Bucket, name: &NamespaceName) -> Result
         return Ok(Meaning::Nothing { next: newest + 1 });
     }
     // The hint is advisory: one that cannot be read, or tells of another incarnation, is no hint.
-    let hint = hint.ok().flatten().and_then(|found| {
+    let hint = hint.ok().and_then(GetOutcome::found).and_then(|found| {
         let hint: Hint = record::decode(&hint_key, &found.bytes).ok()?;
         invariant::check(&hint.state, None).ok()?;
         Some(hint)
     });
     let key = path::name_record(name, newest);
-    let found = bucket.get(&key).await?.ok_or_else(|| {
+    let found = bucket.get(&key).await?.found().ok_or_else(|| {
         Error::corrupted(format!("name record `{key}` was listed and is missing"))
     })?;
     match record::decode(&key, &found.bytes)? {

@@ -54,9 +54,12 @@ async fn open_from(wal: &Wal, base: State) -> Result<Option<Log>> {
     let Some(below) = read_known(wal, &base).await? else {
         return Ok(None);
     };
-    let proof = Proof::default();
-    let (state, adopted) = match wal.advance(base, proof).await? {
-        Advanced::Current { state, adopted } => (state, adopted),
+    let (state, adopted, proof) = match wal.advance(base, Proof::default()).await? {
+        Advanced::Current {
+            state,
+            adopted,
+            proof,
+        } => (state, adopted, proof),
         Advanced::Reopen => return Ok(None),
     };
     if state.seq == WalSeq(0) {

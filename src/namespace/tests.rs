@@ -16,7 +16,13 @@ use crate::types::document::{Document, RawValue, WriteBatch};
 use crate::types::filter::{CompareOp, Filter};
 use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 
+mod freshness;
+
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
+    engine_with(bucket, seed, EngineOptions::default())
+}
+
+fn engine_with(bucket: Arc<dyn Bucket>, seed: u64, options: EngineOptions) -> Engine {
     let world = World {
         bucket,
         clock: Arc::new(ManualClock::new(Timestamp(1_700_000_000_000))),
@@ -24,7 +30,7 @@ fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
         compute: Arc::new(ComputePool::new(2).expect("threads start")),
         metrics: Arc::new(Metrics::new().expect("metric names are unique")),
     };
-    Engine::new(world, EngineOptions::default())
+    Engine::new(world, options)
 }
 
 fn memory() -> Arc<dyn Bucket> {
@@ -388,8 +394,8 @@ async fn damaged_slot_is_named_and_never_skipped() {
         .get(&slot.key)
         .await
         .expect("a read")
-        .expect("the slot")
-        .bytes;
+        .into_bytes()
+        .expect("the slot");
     for position in [0, 40, 127, 128, whole.len() - 1] {
         let mut damaged = whole.to_vec();
         damaged[position] ^= 0x10;

@@ -81,12 +81,16 @@ pub fn attribute_type(kind: AttributeType) -> DataType {
 /// Gives the field of an attribute. Vectors are nullable too: rows written before a namespace had
 /// vectors carry none.
 pub fn attribute_field(attribute: &AttributeSchema) -> Field {
-    Field::new(
-        column_name(attribute.id),
-        attribute_type(attribute.kind),
-        true,
-    )
-    .with_metadata(field_id(u64::from(attribute.id.0) + 1))
+    field_of(attribute.id, attribute_type(attribute.kind))
+}
+
+/// Gives the field of an attribute's column of this Arrow type.
+pub fn field_of(attr: AttrId, data_type: DataType) -> Field {
+    Field::new(column_name(attr), data_type, true).with_metadata(field_id(u64::from(attr.0) + 1))
+}
+
+fn id_field(data_type: DataType) -> Field {
+    Field::new(ID_COLUMN, data_type, false).with_metadata(field_id(0))
 }
 
 /// Lists a schema's attributes in the order of their columns, ascending by id.
@@ -104,7 +108,7 @@ pub fn attributes_in_order(schema: &NamespaceSchema) -> Vec<(&str, &AttributeSch
 /// id column is written as `UInt64`.
 pub fn arrow_schema(schema: &NamespaceSchema) -> SchemaRef {
     let kind = schema.id_kind.unwrap_or(IdKind::Uint);
-    let id = Field::new(ID_COLUMN, id_type(kind), false).with_metadata(field_id(0));
+    let id = id_field(id_type(kind));
     let attributes = attributes_in_order(schema)
         .into_iter()
         .map(|(_, attribute)| attribute_field(attribute));
@@ -136,13 +140,15 @@ pub fn id_column(batch: &RecordBatch) -> &ArrayRef {
 }
 
 /// Checks that a batch read from outside keeps the layout: the id column first, of a legal type and
-/// without nulls, then attribute columns in ascending id, of legal types. Errors: `Corrupted`.
+/// without nulls, then attribute columns in ascending id, of legal types, each field with just the number and
+/// nullability that `arrow_schema` gives it. Errors: `Corrupted`.
 pub fn check(batch: &RecordBatch) -> Result<()> {
     let fields = batch.schema_ref().fields();
     let (Some(id), Some(ids)) = (fields.first(), batch.columns().first()) else {
         return Err(Error::corrupted("batch of rows without columns"));
     };
-    if id.name() != ID_COLUMN || id_kind_of(id.data_type()).is_none() || ids.null_count() > 0 {
+    let is_id = id_kind_of(id.data_type()).is_some() && **id == id_field(id.data_type().clone());
+    if !is_id || ids.null_count() > 0 {
         return Err(Error::corrupted(format!(
             "first column of a batch of rows: expected `{ID_COLUMN}` without nulls, found `{}` of type {}",
             id.name(),
@@ -152,7 +158,8 @@ pub fn check(batch: &RecordBatch) -> Result<()> {
     let mut last = None;
     for field in &fields[1..] {
         let attr = attr_of(field.name());
-        if attr.is_none() || attr <= last || !legal_type(field.data_type()) {
+        let is_own = attr.is_some_and(|attr| **field == field_of(attr, field.data_type().clone()));
+        if !is_own || attr <= last || !legal_type(field.data_type()) {
             return Err(Error::corrupted(format!(
                 "column `{}` of type {} does not belong into a batch of rows at its place",
                 field.name(),
@@ -171,10 +178,10 @@ fn legal_type(data_type: &DataType) -> bool {
             .any(|kind| scalar_type(kind) == *wanted)
     };
     match data_type {
-        DataType::List(item) => !item.is_nullable() && scalar(item.data_type()),
-        DataType::FixedSizeList(item, dims) => {
-            *dims > 0 && !item.is_nullable() && *item.data_type() == DataType::Float32
+        DataType::List(item) => {
+            *item == item_field(item.data_type().clone()) && scalar(item.data_type())
         }
+        DataType::FixedSizeList(item, dims) => *dims > 0 && *item == item_field(DataType::Float32),
         other => scalar(other),
     }
 }

@@ -150,7 +150,7 @@ impl Scratch<'_> {
 
     async fn must_hold(&self, name: &str, bytes: &Bytes, expected: &str) -> Result<(), Violation> {
         let found = self.answered(self.bucket.get(&self.key(name)).await)?;
-        let found = found.map(|fetched| fetched.bytes);
+        let found = found.into_bytes();
         self.expect(found.as_ref() == Some(bytes), expected, found)
     }
 
@@ -222,7 +222,7 @@ async fn judge_race(
     let Some(winner) = winners.first() else {
         // All that can be said: it holds the bytes of one whose answer got lost, or nothing yet.
         let held = scratch.answered(scratch.bucket.get(&scratch.key(name)).await)?;
-        let held = held.map(|fetched| fetched.bytes);
+        let held = held.into_bytes();
         let legal = held
             .as_ref()
             .is_none_or(|held| unknown.iter().any(|racer| bodies[*racer] == held));
@@ -256,9 +256,9 @@ async fn get_after_create(scratch: Scratch<'_>) -> Result<(), Violation> {
 async fn get_missing(scratch: Scratch<'_>) -> Result<(), Violation> {
     let key = scratch.key("missing");
     let found = scratch.answered(scratch.bucket.get(&key).await)?;
-    scratch.expect(found.is_none(), "nothing under a missing key", found)?;
+    scratch.expect(found.is_missing(), "nothing under a missing key", found)?;
     let found = scratch.answered(scratch.bucket.get_range(&key, 0..4).await)?;
-    scratch.expect(found.is_none(), "no range of a missing key", found)?;
+    scratch.expect(found.is_missing(), "no range of a missing key", found)?;
     let names = scratch.names("", None, None).await?;
     scratch.expect(names.is_empty(), "an empty listing", names)
 }
@@ -280,7 +280,7 @@ async fn ranges(scratch: Scratch<'_>) -> Result<(), Violation> {
     for (name, range, expected) in cases {
         let key = scratch.key(name);
         let found = scratch.answered(scratch.bucket.get_range(&key, range.clone()).await)?;
-        let found = found.map(|fetched| fetched.bytes);
+        let found = found.into_bytes();
         let holds = found.as_deref() == Some(expected.as_bytes());
         let expected = format!("bytes {range:?} of `{name}` to be `{expected}`");
         scratch.expect(holds, &expected, found)?;
@@ -364,7 +364,7 @@ async fn delete_then_create(scratch: Scratch<'_>) -> Result<(), Violation> {
     let key = scratch.key("again");
     scratch.answered(scratch.bucket.delete(&key).await)?;
     let found = scratch.answered(scratch.bucket.get(&key).await)?;
-    scratch.expect(found.is_none(), "nothing after a delete", found)?;
+    scratch.expect(found.is_missing(), "nothing after a delete", found)?;
     let names = scratch.names("", None, None).await?;
     scratch.expect(names.is_empty(), "no deleted key in a listing", names)?;
     scratch.must_create("again", &new).await?;

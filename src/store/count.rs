@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind};
+use super::{Bucket, CreateOutcome, GetOutcome, Listed, StoreError, StoreKind};
 
 /// Requests by operation, and bytes; `later - earlier` is what happened in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,10 +132,11 @@ impl Counting {
         let _ = CURRENT.try_with(|current| cell(&current.0).fetch_add(n, Ordering::Relaxed));
     }
 
-    fn received(&self, fetched: Option<Fetched>) -> Option<Fetched> {
-        let n_bytes = fetched.as_ref().map_or(0, |fetched| fetched.bytes.len());
-        self.add(|cells| &cells.read_bytes, n_bytes as u64);
-        fetched
+    fn received(&self, outcome: GetOutcome) -> GetOutcome {
+        outcome.map_bytes(|bytes| {
+            self.add(|cells| &cells.read_bytes, bytes.len() as u64);
+            bytes
+        })
     }
 }
 
@@ -153,16 +154,16 @@ impl Bucket for Counting {
         self.inner.put(key, bytes).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
         self.add(|cells| &cells.get, 1);
-        let fetched = self.inner.get(key).await?;
-        Ok(self.received(fetched))
+        let outcome = self.inner.get(key).await?;
+        Ok(self.received(outcome))
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
         self.add(|cells| &cells.get_range, 1);
-        let fetched = self.inner.get_range(key, range).await?;
-        Ok(self.received(fetched))
+        let outcome = self.inner.get_range(key, range).await?;
+        Ok(self.received(outcome))
     }
 
     async fn list(

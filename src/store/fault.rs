@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind};
+use super::{Bucket, CreateOutcome, GetOutcome, Listed, StoreError, StoreKind};
 
 /// Most creates that may be held back: bounds what a long run keeps.
 const LATE_MAX: usize = 1_024;
@@ -257,14 +257,15 @@ impl Faulty {
         }
     }
 
-    fn cut(&self, fetched: Option<Fetched>) -> Option<Fetched> {
-        let mut fetched = fetched?;
-        let mut state = self.state.lock();
-        if state.random.strikes(self.rates.truncate) && !fetched.bytes.is_empty() {
-            let n_kept = state.random.next() % fetched.bytes.len() as u64;
-            fetched.bytes.truncate(n_kept as usize);
-        }
-        Some(fetched)
+    fn cut(&self, outcome: GetOutcome) -> GetOutcome {
+        outcome.map_bytes(|mut bytes| {
+            let mut state = self.state.lock();
+            if state.random.strikes(self.rates.truncate) && !bytes.is_empty() {
+                let n_kept = state.random.next() % bytes.len() as u64;
+                bytes.truncate(n_kept as usize);
+            }
+            bytes
+        })
     }
 
     fn hold_back(&self, key: &str, bytes: Bytes) {
@@ -312,20 +313,20 @@ impl Bucket for Faulty {
         self.fail_after("put", key)
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
         self.stop_at(Point::BeforeGet, key).await;
         self.maybe_deliver().await;
         self.fail_before("get", key)?;
-        let fetched = self.inner.get(key).await?;
-        Ok(self.cut(fetched))
+        let outcome = self.inner.get(key).await?;
+        Ok(self.cut(outcome))
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
         self.stop_at(Point::BeforeGet, key).await;
         self.maybe_deliver().await;
         self.fail_before("get_range", key)?;
-        let fetched = self.inner.get_range(key, range).await?;
-        Ok(self.cut(fetched))
+        let outcome = self.inner.get_range(key, range).await?;
+        Ok(self.cut(outcome))
     }
 
     async fn list(

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
-use super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind};
+use super::{Bucket, CreateOutcome, GetOutcome, Listed, StoreError, StoreKind};
 use crate::error::{Error, Result};
 use crate::types::Clock;
 
@@ -112,11 +112,11 @@ impl Instrumented {
         &self,
         operation: &'static str,
         started_ms: u64,
-        outcome: &Result<Option<Fetched>, StoreError>,
+        outcome: &Result<GetOutcome, StoreError>,
     ) {
         let (label, n_bytes) = match outcome {
-            Ok(Some(fetched)) => ("ok", fetched.bytes.len()),
-            Ok(None) => ("missing", 0),
+            Ok(GetOutcome::Found(fetched)) => ("ok", fetched.bytes.len()),
+            Ok(GetOutcome::Missing { .. }) => ("missing", 0),
             Err(error) => (label_of(error), 0),
         };
         self.record(operation, started_ms, label, n_bytes);
@@ -161,14 +161,14 @@ impl Bucket for Instrumented {
         outcome
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
         let started_ms = self.clock.monotonic_ms();
         let outcome = self.inner.get(key).await;
         self.record_fetch("get", started_ms, &outcome);
         outcome
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
         let started_ms = self.clock.monotonic_ms();
         let outcome = self.inner.get_range(key, range).await;
         self.record_fetch("get_range", started_ms, &outcome);

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind, key};
+use super::{Bucket, CreateOutcome, Fetched, GetOutcome, Listed, StoreError, StoreKind, key};
 use crate::error::{Error, Result};
 use crate::types::Timestamp;
 
@@ -137,14 +137,14 @@ impl Bucket for LocalBucket {
             .await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
         key::check("get", key)?;
         let name = key.to_owned();
         self.run("get", key, move |disk| disk.read("get", &name, 0..u64::MAX))
             .await
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
         key::check("get_range", key)?;
         let name = key.to_owned();
         self.run("get_range", key, move |disk| {
@@ -245,18 +245,20 @@ impl Disk {
         operation: &'static str,
         key: &str,
         range: Range<u64>,
-    ) -> Result<Option<Fetched>, StoreError> {
+    ) -> Result<GetOutcome, StoreError> {
         let failed = |error: io::Error| sort(operation, key, &error);
         let (path, _) = self.place(key);
         let mut file = match File::open(path) {
             Ok(file) => file,
-            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) if is_missing(&error) => {
+                return Ok(GetOutcome::Missing { store_date: None });
+            }
             Err(error) => return Err(failed(error)),
         };
         let metadata = file.metadata().map_err(failed)?;
         // A directory holds keys; it is none.
         if metadata.is_dir() {
-            return Ok(None);
+            return Ok(GetOutcome::Missing { store_date: None });
         }
         let end = range.end.min(metadata.len());
         let wanted = end.saturating_sub(range.start);
@@ -265,7 +267,7 @@ impl Disk {
             file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
             file.take(wanted).read_to_end(&mut bytes).map_err(failed)?;
         }
-        Ok(Some(Fetched {
+        Ok(GetOutcome::Found(Fetched {
             bytes: bytes.into(),
             store_date: None,
         }))

@@ -13,6 +13,8 @@ use crate::types::Timestamp;
 
 pub mod conformance;
 pub mod count;
+#[cfg(test)]
+pub(crate) mod dated;
 pub mod error;
 #[cfg(any(test, feature = "fault"))]
 pub mod fault;
@@ -57,6 +59,49 @@ pub struct Fetched {
     pub store_date: Option<Timestamp>,
 }
 
+/// What a read found. That there is nothing is an answer like any other, and dated by the store's clock too.
+#[derive(Debug, Clone)]
+pub enum GetOutcome {
+    /// The object is there.
+    Found(Fetched),
+    /// There is no object of that name.
+    Missing {
+        /// The store's own clock when it answered, where it tells one.
+        store_date: Option<Timestamp>,
+    },
+}
+
+impl GetOutcome {
+    /// The object, for callers to whom the date of its absence means nothing.
+    pub fn found(self) -> Option<Fetched> {
+        match self {
+            Self::Found(fetched) => Some(fetched),
+            Self::Missing { .. } => None,
+        }
+    }
+
+    /// The object's bytes, for callers to whom no date means anything.
+    pub fn into_bytes(self) -> Option<Bytes> {
+        self.found().map(|fetched| fetched.bytes)
+    }
+
+    /// Whether there is none.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+
+    /// The same answer with other bytes, where it has any.
+    pub fn map_bytes(self, change: impl FnOnce(Bytes) -> Bytes) -> Self {
+        match self {
+            Self::Found(fetched) => Self::Found(Fetched {
+                bytes: change(fetched.bytes),
+                store_date: fetched.store_date,
+            }),
+            missing @ Self::Missing { .. } => missing,
+        }
+    }
+}
+
 /// One row of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -89,11 +134,10 @@ pub trait Bucket: Send + Sync + fmt::Debug {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<CreateOutcome, StoreError>;
     /// Puts an object whatever was there. For advisory objects only.
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError>;
-    /// Reads a whole object; `None` where there is none.
-    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError>;
-    /// Reads bytes `range` of an object, cut where it ends, empty where it starts at or past the end;
-    /// `None` where there is none.
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError>;
+    /// Reads a whole object.
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError>;
+    /// Reads bytes `range` of an object, cut where it ends, empty where it starts at or past the end.
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError>;
     /// Lists all keys that start with `prefix` (a plain string prefix) and sort after `start_after`,
     /// sorted by bytes; the first `limit` of them, or all.
     async fn list(

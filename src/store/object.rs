@@ -19,7 +19,7 @@ use object_store::{
 };
 
 use super::http_date::{Exchange, Seen};
-use super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind, key};
+use super::{Bucket, CreateOutcome, Fetched, GetOutcome, Listed, StoreError, StoreKind, key};
 use crate::types::Timestamp;
 
 /// Most pages one listing reads: bounds a store that always promises one more.
@@ -96,7 +96,7 @@ impl ObjectBucket {
         key: &str,
         range: Option<Range<u64>>,
         head: bool,
-    ) -> Result<Option<Fetched>, StoreError> {
+    ) -> Result<GetOutcome, StoreError> {
         let path = self.path(operation, key)?;
         let seen = Seen::default();
         let options = GetOptions {
@@ -111,17 +111,19 @@ impl ObjectBucket {
             Err(error) => Err(error),
         };
         let exchange = seen.exchange();
-        match outcome {
-            Ok(bytes) => Ok(Some(Fetched {
+        let found = |bytes| {
+            GetOutcome::Found(Fetched {
                 bytes,
                 store_date: exchange.date,
-            })),
-            Err(ObjectError::NotFound { .. }) => Ok(None),
-            // The range starts past the end.
-            Err(_) if exchange.status == Some(416) => Ok(Some(Fetched {
-                bytes: Bytes::new(),
+            })
+        };
+        match outcome {
+            Ok(bytes) => Ok(found(bytes)),
+            Err(ObjectError::NotFound { .. }) => Ok(GetOutcome::Missing {
                 store_date: exchange.date,
-            })),
+            }),
+            // The range starts past the end.
+            Err(_) if exchange.status == Some(416) => Ok(found(Bytes::new())),
             Err(error) => Err(self.failed(operation, key, &error, exchange)),
         }
     }
@@ -265,11 +267,11 @@ impl Bucket for ObjectBucket {
             .map_err(|error| self.failed("put", key, &error, seen.exchange()))
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
         self.fetch("get", key, None, false).await
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
         if range.start >= range.end {
             return self.fetch("get_range", key, None, true).await;
         }
@@ -278,12 +280,11 @@ impl Bucket for ObjectBucket {
         }
         // Memory refuses a range past the end without telling why; slicing costs nothing there.
         let whole = self.fetch("get_range", key, None, false).await?;
-        Ok(whole.map(|mut fetched| {
-            let n_bytes = fetched.bytes.len() as u64;
+        Ok(whole.map_bytes(|bytes| {
+            let n_bytes = bytes.len() as u64;
             let start = range.start.min(n_bytes) as usize;
             let end = range.end.min(n_bytes) as usize;
-            fetched.bytes = fetched.bytes.slice(start..end);
-            fetched
+            bytes.slice(start..end)
         }))
     }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::list::PaginatedListStore;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::http_date::WatchingConnector;
 use super::local::{LocalBucket, Swept};
@@ -215,19 +216,11 @@ fn s3(place: &Place, options: &StoreOptions) -> object_store::Result<Clients> {
         if let Some(secret) = &options.secret_access_key {
             builder = builder.with_secret_access_key(secret);
         }
-        builder.build().map(Arc::new)
+        builder.build()
     };
-    install_tls_provider();
-    let retrying = build(options.retries_max)?;
-    Ok(Clients {
-        once: build(0)?,
-        pages: Pages {
-            store: retrying.clone(),
-            // Directory buckets neither sort nor take a start.
-            ordered: !place.name.ends_with("--x-s3"),
-        },
-        retrying,
-    })
+    // Directory buckets neither sort nor take a start.
+    let ordered = !place.name.ends_with("--x-s3");
+    clients(options, ordered, build)
 }
 
 fn gs(place: &Place, options: &StoreOptions) -> object_store::Result<Clients> {
@@ -240,18 +233,9 @@ fn gs(place: &Place, options: &StoreOptions) -> object_store::Result<Clients> {
         if let Some(endpoint) = &options.endpoint {
             builder = builder.with_base_url(endpoint);
         }
-        builder.build().map(Arc::new)
+        builder.build()
     };
-    install_tls_provider();
-    let retrying = build(options.retries_max)?;
-    Ok(Clients {
-        once: build(0)?,
-        pages: Pages {
-            store: retrying.clone(),
-            ordered: true,
-        },
-        retrying,
-    })
+    clients(options, true, build)
 }
 
 fn az(place: &Place, options: &StoreOptions) -> object_store::Result<Clients> {
@@ -270,15 +254,24 @@ fn az(place: &Place, options: &StoreOptions) -> object_store::Result<Clients> {
         if let Some(secret) = &options.secret_access_key {
             builder = builder.with_access_key(secret);
         }
-        builder.build().map(Arc::new)
+        builder.build()
     };
+    clients(options, true, build)
+}
+
+/// The two clients of a store, as `build` makes them for so many retries.
+fn clients<S: ObjectStore + PaginatedListStore>(
+    options: &StoreOptions,
+    ordered: bool,
+    build: impl Fn(usize) -> object_store::Result<S>,
+) -> object_store::Result<Clients> {
     install_tls_provider();
-    let retrying = build(options.retries_max)?;
+    let retrying = Arc::new(build(options.retries_max)?);
     Ok(Clients {
-        once: build(0)?,
+        once: Arc::new(build(0)?),
         pages: Pages {
             store: retrying.clone(),
-            ordered: true,
+            ordered,
         },
         retrying,
     })

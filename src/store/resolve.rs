@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Bucket, CreateOutcome, StoreError, StoreKind};
+use super::{Bucket, CreateOutcome, GetOutcome, StoreError, StoreKind};
 use crate::error::{Error, Result};
 use crate::runtime::clock::sleep_ms;
 
@@ -41,10 +41,10 @@ pub async fn create_once(bucket: &dyn Bucket, key: &str, bytes: Bytes) -> Result
             }
         }
         match bucket.get(key).await {
-            Ok(Some(found)) if found.bytes == bytes => return Ok(Resolved::Ours),
-            Ok(Some(found)) => return Ok(Resolved::Other(found.bytes)),
+            Ok(GetOutcome::Found(found)) if found.bytes == bytes => return Ok(Resolved::Ours),
+            Ok(GetOutcome::Found(found)) => return Ok(Resolved::Other(found.bytes)),
             // Not there: nothing was written, or not yet. The next create decides.
-            Ok(None) => pause(bucket.kind(), attempt).await,
+            Ok(GetOutcome::Missing { .. }) => pause(bucket.kind(), attempt).await,
             Err(error) => return Err(outcome_unknown(key, error)),
         }
     }

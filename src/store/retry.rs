@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind};
+use super::{Bucket, CreateOutcome, GetOutcome, Listed, StoreError, StoreKind};
 use crate::runtime::clock::sleep_ms;
 use crate::types::{Clock, Entropy};
 
@@ -107,11 +107,11 @@ impl Bucket for Retrying {
         self.repeat(|| self.inner.put(key, bytes.clone())).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
         self.repeat(|| self.inner.get(key)).await
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
         self.repeat(|| self.inner.get_range(key, range.clone()))
             .await
     }

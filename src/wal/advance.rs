@@ -1,6 +1,6 @@
 //! Catching up with the log: drives `lsm::Advance` against the bucket.
 
-use super::{Proof, Wal};
+use super::{Proof, ReadSlot, Wal};
 use crate::error::Result;
 use crate::format::Slot;
 use crate::lsm::{Advance, AdvanceEvent, AdvanceStep, Applied, State};
@@ -14,35 +14,41 @@ pub enum Advanced {
         state: Box<State>,
         /// The slots adopted on the way, with what each did.
         adopted: Vec<(Slot, Applied)>,
+        /// The proof of the state reached, renewed where the anchor was read.
+        proof: Proof,
     },
     /// The log was truncated under this node: open again.
     Reopen,
 }
 
 impl Wal {
-    /// Brings `state` up to the newest one. Costs one GET and one anchor read where nothing is new.
+    /// Brings `state` up to the newest one. `proof` must be of it or of a state before it. Costs a GET for
+    /// each slot adopted, one for the first that is missing, and one for the anchor unless the store's clock
+    /// says that the proof is fresh.
     ///
     /// Errors: `Unavailable`; `Corrupted` naming a damaged slot, which is never skipped. Cancel safe:
     /// nothing changes.
-    pub async fn advance(&self, state: State, proof: Proof) -> Result<Advanced> {
+    pub async fn advance(&self, state: State, mut proof: Proof) -> Result<Advanced> {
         let (mut advance, mut step) = Advance::begin(state);
         let mut adopted = Vec::new();
+        let mut missing_date = None;
         loop {
             step = match step {
-                AdvanceStep::ReadSlot { slot } => match self.read_slot_dated(slot).await? {
-                    (Some(slot), _) => {
+                AdvanceStep::ReadSlot { slot } => match self.find_slot(slot).await? {
+                    ReadSlot::Found(slot) => {
                         let (applied, next) = advance.found(&slot.header, &slot.entry)?;
-                        adopted.push((slot, applied));
+                        adopted.push((*slot, applied));
                         next
                     }
-                    // A missing object carries no store clock here, so the anchor is always read.
-                    (None, date) => advance.step(AdvanceEvent::Missing {
-                        fresh: self.may_skip_anchor && proof.is_fresh(date),
-                    }),
+                    ReadSlot::Missing { store_date } => {
+                        missing_date = store_date;
+                        let fresh = self.is_fresh(proof, store_date);
+                        advance.step(AdvanceEvent::Missing { fresh })
+                    }
                 },
                 AdvanceStep::CheckAnchor(anchor) => {
-                    // No renewal: a proof is dated by the missing slot's reply, which carries no date here.
                     if self.anchor_holds(anchor).await? {
+                        proof.renew(missing_date);
                         advance.step(AdvanceEvent::AnchorHolds)
                     } else {
                         advance.step(AdvanceEvent::AnchorBroken)
@@ -52,6 +58,7 @@ impl Wal {
                     return Ok(Advanced::Current {
                         state: Box::new(advance.into_state()),
                         adopted,
+                        proof,
                     });
                 }
                 AdvanceStep::Reopen => return Ok(Advanced::Reopen),

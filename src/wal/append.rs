@@ -4,7 +4,7 @@ use super::{Proof, Wal};
 use crate::error::{Error, Result};
 use crate::format::{path, wal as codec};
 use crate::lsm::{Append, AppendEvent, AppendStep, SlotHeader, State};
-use crate::store::{CreateOutcome, StoreError};
+use crate::store::{CreateOutcome, GetOutcome, StoreError};
 use crate::types::Nonce;
 
 /// How an append ended, where it is known.
@@ -53,7 +53,7 @@ impl Wal {
                         Ok(CreateOutcome::Created { store_date }) => {
                             created_date = store_date;
                             AppendEvent::Created {
-                                fresh: self.may_skip_anchor && proof.is_fresh(store_date),
+                                fresh: self.is_fresh(*proof, store_date),
                             }
                         }
                         Ok(CreateOutcome::Exists) => AppendEvent::Exists,
@@ -104,8 +104,8 @@ impl Wal {
         let key = path::slot(self.id, slot);
         let header = 0..codec::HEADER_BYTES as u64;
         let found = match self.bucket.get_range(&key, header).await {
-            Ok(None) => return AppendEvent::SlotMissing,
-            Ok(Some(found)) => codec::decode_header(&key, &found.bytes),
+            Ok(GetOutcome::Missing { .. }) => return AppendEvent::SlotMissing,
+            Ok(GetOutcome::Found(found)) => codec::decode_header(&key, &found.bytes),
             Err(error) => Err(error.into()),
         };
         match found {

@@ -5,6 +5,7 @@
 
 mod advance;
 mod append;
+mod probe;
 mod proof;
 
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::format::{Slot, path, wal as codec};
 use crate::lsm::Anchor;
-use crate::store::{Bucket, Fetched, StoreKind};
+use crate::store::{Bucket, Fetched, GetOutcome, StoreKind};
 use crate::types::{Clock, Entropy, NamespaceId, SlotName, Timestamp};
 
 pub use advance::Advanced;
 pub use append::Appended;
+pub use probe::Probed;
 pub use proof::Proof;
 
 /// The log of one namespace: a handle without state of its own.
@@ -29,8 +31,17 @@ pub struct Wal {
     may_skip_anchor: bool,
 }
 
-/// A slot that was read, and the store's clock at that moment.
-type ReadSlot = (Option<Slot>, Option<Timestamp>);
+/// What reading a slot found.
+#[derive(Debug)]
+enum ReadSlot {
+    /// The slot, whole and verified.
+    Found(Box<Slot>),
+    /// There is none.
+    Missing {
+        /// The store's clock when it said so, where it tells one.
+        store_date: Option<Timestamp>,
+    },
+}
 
 impl Wal {
     /// Makes a handle; `always_check` turns the freshness rule off.
@@ -66,18 +77,25 @@ impl Wal {
     ///
     /// Errors: `Unavailable`; `Corrupted` naming the object.
     pub async fn read_slot(&self, slot: SlotName) -> Result<Option<Slot>> {
-        Ok(self.read_slot_dated(slot).await?.0)
+        Ok(match self.find_slot(slot).await? {
+            ReadSlot::Found(slot) => Some(*slot),
+            ReadSlot::Missing { .. } => None,
+        })
     }
 
-    async fn read_slot_dated(&self, slot: SlotName) -> Result<ReadSlot> {
+    async fn find_slot(&self, slot: SlotName) -> Result<ReadSlot> {
         let key = path::slot(self.id, slot);
         match self.bucket.get(&key).await? {
-            None => Ok((None, None)),
-            Some(Fetched { bytes, store_date }) => {
-                let decoded = codec::decode(&key, &bytes)?;
-                Ok((Some(decoded), store_date))
+            GetOutcome::Missing { store_date } => Ok(ReadSlot::Missing { store_date }),
+            GetOutcome::Found(Fetched { bytes, .. }) => {
+                Ok(ReadSlot::Found(Box::new(codec::decode(&key, &bytes)?)))
             }
         }
+    }
+
+    /// Whether a reply of this store date may stand without an anchor check.
+    fn is_fresh(&self, proof: Proof, reply: Option<Timestamp>) -> bool {
+        self.may_skip_anchor && proof.is_fresh(reply)
     }
 
     /// Whether an anchor holds, by a read that starts now.
@@ -88,7 +106,7 @@ impl Wal {
             Anchor::Head { slot, nonce } => {
                 let key = path::slot(self.id, slot);
                 let header = 0..codec::HEADER_BYTES as u64;
-                let Some(found) = self.bucket.get_range(&key, header).await? else {
+                let Some(found) = self.bucket.get_range(&key, header).await?.found() else {
                     return Ok(false);
                 };
                 let head = codec::decode_header(&key, &found.bytes)?;

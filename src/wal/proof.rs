@@ -7,7 +7,10 @@ use crate::types::Timestamp;
 const FRESH_MS: i64 = 5 * 60 * 1_000;
 
 /// The store's Date of the last anchored proof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+///
+/// It belongs to a state: it says that no slot *after that state* had been deleted at the date. It serves later
+/// states too, never an older one, whose next slot may have been deleted long before the date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Proof {
     anchored_at: Option<Timestamp>,
 }
@@ -22,11 +25,19 @@ impl Proof {
         }
     }
 
-    /// Records an anchored proof, by the store's clock of the reply that made the slot: that of the anchor
-    /// read would be too late, since the log may have moved on in between.
+    /// Records an anchored proof, by the store's clock of the reply that made the slot, or that said that there
+    /// is none: that of the anchor read would be too late, since the log may have moved on in between.
     pub fn renew(&mut self, store_date: Option<Timestamp>) {
         if store_date.is_some() {
             self.anchored_at = store_date;
+        }
+    }
+
+    /// The newer of two proofs of one state.
+    #[must_use]
+    pub fn newer(self, other: Self) -> Self {
+        Self {
+            anchored_at: self.anchored_at.max(other.anchored_at),
         }
     }
 }

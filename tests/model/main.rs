@@ -3,13 +3,18 @@
 //!
 //! Every scenario must be safe as it is, and every mutation must be caught. `ELACSYM_TEST_MODEL=full` explores
 //! up to five million states of each scenario; otherwise a smaller slice. Read `world.rs` first, then
-//! `node.rs`, `system.rs` and `scenario.rs`.
+//! `node.rs`, `system.rs` (with a file for each phase of an operation) and `scenario.rs`.
 
 // The bounds come from the environment, and the table shows how long each exploration took.
 #![allow(clippy::disallowed_methods)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod append;
+mod catch_up;
+mod flush;
 mod node;
+mod open;
+mod probe;
 mod scenario;
 mod system;
 mod world;

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use elacsym::lsm::{Advance, AdvanceStep, Anchor, Append, AppendStep, Entry, State};
-use elacsym::types::{Nonce, WalSeq};
+use elacsym::lsm::{
+    Advance, AdvanceStep, Anchor, Append, AppendStep, Entry, Probe, ProbeStep, State,
+};
+use elacsym::types::{Nonce, Timestamp, WalSeq};
+use elacsym::wal::Proof;
 
 use crate::world::{Batches, Manifest, Rows};
 
@@ -57,8 +60,18 @@ pub enum Phase {
         next: AppendStep,
         entry: Entry,
         from: WalSeq,
-        /// The clock up to which a commit proves the log, if it does.
-        proven: Option<u8>,
+        /// The store's clock when it said `Created`.
+        created_at: Option<Timestamp>,
+    },
+    /// Asking whether the state is still the newest.
+    Probe {
+        machine: Probe,
+        next: ProbeStep,
+        /// What the read must contain.
+        must: Batches,
+        anchored_early: bool,
+        /// The store's clock when it said that there is no slot.
+        missing_at: Option<Timestamp>,
     },
     /// Catching up.
     Advance {
@@ -70,7 +83,8 @@ pub enum Phase {
         opened: Option<(Anchor, Option<u64>)>,
         found: u8,
         anchored_early: bool,
-        proven: Option<u8>,
+        /// The store's clock when it said that there is no slot.
+        missing_at: Option<Timestamp>,
     },
     /// Has to open: from the head, or from the newest manifest of the list.
     Open { why: Why, list: bool },
@@ -97,8 +111,8 @@ pub struct Node {
     pub rows: Rows,
     pub phase: Phase,
     pub nonces: u8,
-    /// The store's clock at which the state was last proven current.
-    pub proven: Option<u8>,
+    /// The last anchored proof of the state or of one before it.
+    pub proof: Proof,
     pub claim: Option<WalSeq>,
     /// `base` and `up_to` of what was uploaded.
     pub uploaded: Option<(WalSeq, WalSeq)>,
@@ -119,7 +133,7 @@ impl Node {
             rows,
             phase: Phase::Ready,
             nonces: 0,
-            proven: None,
+            proof: Proof::default(),
             claim: None,
             uploaded: None,
             closed: false,

@@ -6,8 +6,8 @@ use elacsym::lsm::entry::{ClaimKind, Id16, WriteEntry};
 use elacsym::lsm::{AppendEvent, Entry, Rotation, State};
 use elacsym::types::{Nonce, WalSeq};
 
+use crate::append::begin_append;
 use crate::node::{Node, Op, Phase};
-use crate::system::begin_append;
 use crate::world::{Batches, Faults, Flight, Manifest, Slot, World, bit, header_after};
 
 /// A beginning, with the store it plays on.
@@ -63,6 +63,10 @@ mutations! {
     NoGrace => FRESH,
     ProofDatedByAnchor => FRESH,
     ProofDatedByReadBack => FRESH,
+    ReadWithoutGrace => FRESH_READ,
+    ProbeDatedByAnchor => FRESH_READ,
+    ProofOfNewerState => FRESH_READ,
+    ProofNeverEnds => FRESH_READ,
 }
 
 const EXACT: Scenario = Scenario {
@@ -121,6 +125,11 @@ const FRESH: Scenario = Scenario {
     grace: 2,
     ..EXACT
 };
+const FRESH_READ: Scenario = Scenario {
+    name: "1j the store's clock for a probe's anchor",
+    build: fresh_read,
+    ..FRESH
+};
 const FLUSH: Scenario = Scenario {
     name: "2a writer, flusher, truncator, cold open",
     build: flush,
@@ -153,6 +162,7 @@ pub const SCENARIOS: &[Scenario] = &[
     EMPTY,
     BYTES,
     FRESH,
+    FRESH_READ,
     FLUSH,
     COLD_OPEN,
     TWO_FLUSHERS,
@@ -409,6 +419,16 @@ fn fresh() -> World {
         ticks: 3,
         ..Faults::default()
     };
+    world
+}
+
+fn fresh_read() -> World {
+    let mut world = log(1, &[init(), written(0)], 0, FRESH_READ);
+    add(&mut world, 2, &[READ, READ]);
+    let mut script = vec![write(1)];
+    script.extend(WHOLE_FLUSH);
+    add(&mut world, 2, &script);
+    world.faults.ticks = 4;
     world
 }
 

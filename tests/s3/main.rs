@@ -5,7 +5,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use elacsym::store::{Bucket, CreateOutcome, StoreOptions, conformance, open};
+use elacsym::store::{Bucket, CreateOutcome, GetOutcome, StoreOptions, conformance, open};
 use elacsym::types::Entropy;
 
 /// Random prefixes, so that two runs on one server do not meet.
@@ -47,7 +47,7 @@ async fn s3_laws_hold() {
 }
 
 #[tokio::test]
-async fn s3_create_tells_the_date_of_the_store() {
+async fn s3_replies_tell_the_date_of_the_store() {
     let Some(bucket) = bucket("ELACSYM_TEST_S3_ENDPOINT", "create_tells_the_date").await else {
         return;
     };
@@ -57,9 +57,19 @@ async fn s3_create_tells_the_date_of_the_store() {
         panic!("expected Created, found {outcome:?}");
     };
     assert!(store_date.is_some());
-    let fetched = bucket.get(&key).await.expect("it answers");
+    let fetched = bucket.get(&key).await.expect("it answers").found();
     assert!(fetched.is_some_and(|fetched| fetched.store_date.is_some()));
     bucket.delete(&key).await.expect("it deletes");
+    let missing = bucket.get(&key).await.expect("it answers");
+    assert!(
+        matches!(
+            missing,
+            GetOutcome::Missing {
+                store_date: Some(_)
+            }
+        ),
+        "{missing:?}"
+    );
 }
 
 #[tokio::test]

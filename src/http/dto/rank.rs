@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::json::{clip, invalid, malformed, unsupported, wrong_type};
 use crate::error::Result;
+use crate::filter;
 use crate::query::request::{OrderKey, RankBy};
 use crate::types::document::RawValue;
 use crate::types::limits;
@@ -25,35 +26,6 @@ const LATER_EXPRESSIONS: [&str; 10] = [
     "And",
     "Or",
     "Not",
-];
-
-/// Filters may stand as ranks in the API: these are their operators.
-const FILTER_OPERATORS: [&str; 25] = [
-    "Eq",
-    "NotEq",
-    "In",
-    "NotIn",
-    "Lt",
-    "Lte",
-    "Gt",
-    "Gte",
-    "Contains",
-    "NotContains",
-    "ContainsAny",
-    "NotContainsAny",
-    "AnyLt",
-    "AnyLte",
-    "AnyGt",
-    "AnyGte",
-    "Glob",
-    "NotGlob",
-    "IGlob",
-    "NotIGlob",
-    "Regex",
-    "Fuzzy",
-    "ContainsAllTokens",
-    "ContainsAnyToken",
-    "ContainsTokenSequence",
 ];
 
 /// Parses `rank_by`.
@@ -89,7 +61,8 @@ fn parse_named(attribute: &str, how: &str, rest: &[Value]) -> Result<RankBy> {
             descending: how == "desc",
         }])),
         _ if LATER_RANKS.contains(&how) => Err(unsupported(format!("`{AT}`: `{how}`"))),
-        _ if FILTER_OPERATORS.contains(&how) => {
+        // The API lets filters stand as ranks.
+        _ if filter::is_operator(how) => {
             Err(unsupported(format!("`{AT}`: the filter `{how}` as a rank")))
         }
         _ if LATER_EXPRESSIONS.contains(&attribute) => {

@@ -1,7 +1,6 @@
 //! The strong read's probe: is the published view still the newest state?
 //!
-//! Read slot n+1; if it is missing, *then* the anchor: in parallel would not be exact. One probe that
-//! began after the newest waiter arrived serves all of them.
+//! One probe that began after the newest waiter arrived serves all of them; what it asks is `wal/probe.rs`.
 
 use std::sync::Arc;
 
@@ -9,9 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
-use crate::format::{path, wal as codec};
 use crate::namespace::handle::{Namespace, View};
 use crate::store::count::RequestCounter;
+use crate::wal::Probed;
 
 type Waiter = oneshot::Sender<Result<Arc<View>>>;
 
@@ -71,10 +70,8 @@ impl Namespace {
     async fn probe_once(&self) -> Result<Arc<View>> {
         let began_ms = self.shared.clock.monotonic_ms();
         let view = self.view();
-        let key = path::slot(self.id(), view.next_slot);
-        let header = 0..codec::HEADER_BYTES as u64;
-        let next = self.shared.bucket.get_range(&key, header).await?;
-        if next.is_none() && self.wal.anchor_holds(view.anchor).await? {
+        if let Probed::Current { proof } = self.wal.probe(view.probe, view.proof()).await? {
+            view.renew(proof);
             self.prove(began_ms);
             return Ok(view);
         }

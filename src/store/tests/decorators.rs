@@ -3,11 +3,13 @@ use std::sync::Arc;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::super::count::{Counting, RequestCounter, StoreCounts};
+use super::super::dated::Dated;
 use super::super::fault::{CreateFault, FaultRates, Faulty};
 use super::super::instrument::{Instrumented, StoreMetrics};
 use super::super::retry::{RetryPolicy, Retrying};
-use super::super::{Bucket, CreateOutcome, StoreError};
+use super::super::{Bucket, CreateOutcome, GetOutcome, StoreError, StoreKind};
 use super::{Counted, Ticking, create, memory, text};
+use crate::types::Timestamp;
 
 const IMPATIENT: RetryPolicy = RetryPolicy {
     tries_max: 3,
@@ -189,5 +191,34 @@ async fn metrics_name_operation_and_outcome() {
             page.lines().any(|found| found == line),
             "no `{line}` in\n{page}"
         );
+    }
+}
+
+#[tokio::test]
+async fn decorators_keep_the_date_of_a_missing_object() {
+    let dated = || -> Arc<dyn Bucket> {
+        Arc::new(Dated::new(memory(), StoreKind::Http, 1_700_000_000_000))
+    };
+    let clock = || Arc::new(Ticking::default());
+    let metrics = StoreMetrics::register(&Registry::new()).expect("a new registry");
+    let decorated: [Arc<dyn Bucket>; 4] = [
+        Arc::new(Retrying::new(
+            dated(),
+            IMPATIENT,
+            clock(),
+            Arc::new(Counted::default()),
+        )),
+        Arc::new(Counting::new(dated())),
+        Arc::new(Instrumented::new(dated(), metrics, clock())),
+        Arc::new(Faulty::new(dated(), FaultRates::default(), 1)),
+    ];
+    for bucket in decorated {
+        for outcome in [bucket.get("k").await, bucket.get_range("k", 0..4).await] {
+            let GetOutcome::Missing { store_date } = outcome.expect("it answers") else {
+                panic!("{bucket:?}: expected nothing");
+            };
+            let expected = Some(Timestamp(1_700_000_000_000));
+            assert_eq!(store_date, expected, "{bucket:?}");
+        }
     }
 }

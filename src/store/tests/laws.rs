@@ -11,7 +11,7 @@ use super::super::fault::{FaultRates, Faulty};
 use super::super::instrument::{Instrumented, StoreMetrics};
 use super::super::local::LocalBucket;
 use super::super::retry::{RetryPolicy, Retrying};
-use super::super::{Bucket, CreateOutcome, Fetched, Listed, StoreError, StoreKind};
+use super::super::{Bucket, CreateOutcome, GetOutcome, Listed, StoreError, StoreKind};
 use super::{Counted, Ticking, memory};
 
 async fn assert_lawful(bucket: &dyn Bucket) {
@@ -87,7 +87,7 @@ impl Bucket for Broken {
         let created = Ok(CreateOutcome::Created { store_date: None });
         match self.vice {
             Vice::CheckThenWrite => {
-                if self.inner.get(key).await?.is_some() {
+                if !self.inner.get(key).await?.is_missing() {
                     return Ok(CreateOutcome::Exists);
                 }
                 tokio::task::yield_now().await;
@@ -107,10 +107,10 @@ impl Bucket for Broken {
         }
         self.inner.put(key, bytes).await
     }
-    async fn get(&self, key: &str) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
         self.inner.get(key).await
     }
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Fetched>, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
         if self.vice == Vice::IgnoresRange {
             return self.inner.get(key).await;
         }
@@ -135,7 +135,7 @@ impl Bucket for Broken {
         Ok(rows)
     }
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        if self.vice == Vice::DeleteFails && self.inner.get(key).await?.is_none() {
+        if self.vice == Vice::DeleteFails && self.inner.get(key).await?.is_missing() {
             return Err(StoreError::determinate("delete", key, "no such key"));
         }
         self.inner.delete(key).await

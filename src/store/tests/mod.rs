@@ -49,7 +49,7 @@ fn text(text: &'static str) -> Bytes {
 
 async fn body(bucket: &dyn Bucket, key: &str) -> Option<Bytes> {
     let fetched = bucket.get(key).await.expect("the store answers");
-    fetched.map(|fetched| fetched.bytes)
+    fetched.into_bytes()
 }
 
 async fn create(bucket: &dyn Bucket, key: &str, bytes: &'static str) -> CreateOutcome {

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::super::http_date::parse_date;
-use super::super::{Bucket, CreateOutcome, StoreError, StoreKind, StoreOptions, open};
+use super::super::{Bucket, CreateOutcome, GetOutcome, StoreError, StoreKind, StoreOptions, open};
 use super::{body, create, text};
 use crate::error::ErrorKind;
 use crate::types::Timestamp;
@@ -72,6 +72,11 @@ fn http_date_is_parsed_and_nonsense_is_none() {
     assert_eq!(parse_date("yesterday"), None);
 }
 
+/// Whether a request is whole without a body.
+fn is_bare(request: &[u8]) -> bool {
+    request.starts_with(b"GET ") && request.ends_with(b"\r\n\r\n")
+}
+
 /// Answers each connection with the next text and closes it; an empty text closes without an answer.
 fn serve(replies: Vec<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -83,8 +88,8 @@ fn serve(replies: Vec<&'static str>) -> String {
             };
             let mut request = Vec::new();
             let mut chunk = [0; 4_096];
-            // The test's body is the last thing sent.
-            while !request.ends_with(b"BODY") {
+            // The test's body is the last thing sent, or the end of a head that announces none.
+            while !request.ends_with(b"BODY") && !is_bare(&request) {
                 match stream.read(&mut chunk) {
                     Ok(n) if n > 0 => request.extend_from_slice(&chunk[..n]),
                     _ => return,
@@ -168,4 +173,24 @@ async fn put_over_http_is_repeated_after_a_503() {
     let good = "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let bucket = s3(serve(vec![bad, good])).await;
     bucket.put("k", text("BODY")).await.expect("the second try");
+}
+
+#[tokio::test]
+async fn get_over_http_tells_the_date_of_a_missing_object_too() {
+    let dated =
+        "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let plain = "Connection: close\r\nContent-Length: 0\r\n\r\n";
+    let slow = "HTTP/1.1 503 Slow Down\r\nDate: Sun, 06 Nov 1994 07:00:00 GMT\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let date = Some(Timestamp(784_111_777_000));
+    for (head, expected) in [(dated, date), (plain, None)] {
+        let missing: &str = format!("HTTP/1.1 404 Not Found\r\n{head}").leak();
+        // Of a repeated request the last reply counts.
+        let bucket = s3(serve(vec![missing, slow, missing])).await;
+        for outcome in [bucket.get("k").await, bucket.get_range("k", 0..4).await] {
+            match outcome.expect("it answers") {
+                GetOutcome::Missing { store_date } => assert_eq!(store_date, expected),
+                GetOutcome::Found(found) => panic!("expected nothing, found {found:?}"),
+            }
+        }
+    }
 }

@@ -1,0 +1,94 @@
+//! A bucket in memory that tells the time as a store over HTTP does, by a clock that a test sets.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Bucket, CreateOutcome, Fetched, GetOutcome, Listed, StoreError, StoreKind};
+use crate::types::Timestamp;
+
+/// A bucket whose every reply carries a Date.
+#[derive(Debug)]
+pub(crate) struct Dated {
+    inner: Arc<dyn Bucket>,
+    now_ms: AtomicI64,
+    kind: StoreKind,
+}
+
+impl Dated {
+    /// Wraps a bucket; its clock starts at `now_ms` and stands until it is moved.
+    pub(crate) fn new(inner: Arc<dyn Bucket>, kind: StoreKind, now_ms: i64) -> Self {
+        Self {
+            inner,
+            now_ms: AtomicI64::new(now_ms),
+            kind,
+        }
+    }
+
+    /// Moves the clock on by so much, or back.
+    pub(crate) fn pass_ms(&self, ms: i64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    fn date(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.now_ms.load(Ordering::Relaxed)))
+    }
+
+    fn stamp(&self, outcome: GetOutcome) -> GetOutcome {
+        let store_date = self.date();
+        match outcome {
+            GetOutcome::Found(Fetched { bytes, .. }) => {
+                GetOutcome::Found(Fetched { bytes, store_date })
+            }
+            GetOutcome::Missing { .. } => GetOutcome::Missing { store_date },
+        }
+    }
+}
+
+#[async_trait]
+impl Bucket for Dated {
+    async fn create(&self, key: &str, bytes: Bytes) -> Result<CreateOutcome, StoreError> {
+        Ok(match self.inner.create(key, bytes).await? {
+            CreateOutcome::Created { .. } => CreateOutcome::Created {
+                store_date: self.date(),
+            },
+            other => other,
+        })
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.inner.put(key, bytes).await
+    }
+
+    async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
+        Ok(self.stamp(self.inner.get(key).await?))
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
+        Ok(self.stamp(self.inner.get_range(key, range).await?))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list(prefix, start_after, limit).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.inner.delete(key).await
+    }
+
+    fn kind(&self) -> StoreKind {
+        self.kind
+    }
+
+    fn url(&self) -> &str {
+        self.inner.url()
+    }
+}
