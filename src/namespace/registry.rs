@@ -1,8 +1,7 @@
 //! Open namespaces of this node: find, create on first write, close under memory pressure.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -22,8 +21,6 @@ use crate::store::{Resolved, create_once};
 use crate::types::{NamespaceId, NamespaceName};
 use crate::wal::{Appended, Proof, Wal};
 
-/// Opens of different names that can go on at once.
-const OPEN_LOCKS: usize = 64;
 /// About the bytes of the records that make a namespace.
 const RECORD_BYTES: usize = 4 << 10;
 /// How often a name may change its meaning under one request.
@@ -34,9 +31,9 @@ const TRIES_MAX: u32 = 5;
 pub(crate) struct Registry {
     shared: Arc<Shared>,
     open: RwLock<HashMap<NamespaceName, Arc<Namespace>>>,
-    /// One open or create per name at a time, by hash of the name.
-    opening: Vec<Mutex<()>>,
-    hasher: RandomState,
+    /// One open or create per name at a time. By name and not by its hash: an open that hangs must hold up
+    /// nobody else. Entries of opens that have ended are let go at the next open.
+    opening: parking_lot::Mutex<HashMap<NamespaceName, Weak<Mutex<()>>>>,
 }
 
 impl Registry {
@@ -44,14 +41,19 @@ impl Registry {
         Self {
             shared,
             open: RwLock::default(),
-            opening: (0..OPEN_LOCKS).map(|_| Mutex::new(())).collect(),
-            hasher: RandomState::new(),
+            opening: parking_lot::Mutex::default(),
         }
     }
 
-    fn lock_of(&self, name: &NamespaceName) -> &Mutex<()> {
-        let hash = self.hasher.hash_one(name);
-        &self.opening[(hash % OPEN_LOCKS as u64) as usize]
+    fn lock_of(&self, name: &NamespaceName) -> Arc<Mutex<()>> {
+        let mut opening = self.opening.lock();
+        opening.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = opening.get(name).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::new(Mutex::new(()));
+        opening.insert(name.clone(), Arc::downgrade(&lock));
+        lock
     }
 
     fn get(&self, name: &NamespaceName) -> Option<Arc<Namespace>> {
@@ -65,7 +67,7 @@ impl Registry {
             open.touch();
             return Ok(Some(open));
         }
-        let _one_at_a_time = self.lock_of(name).lock().await;
+        let _one_at_a_time = self.lock_of(name).lock_owned().await;
         if let Some(open) = self.get(name) {
             return Ok(Some(open));
         }
@@ -81,7 +83,7 @@ impl Registry {
             open.touch();
             return Ok(open);
         }
-        let _one_at_a_time = self.lock_of(name).lock().await;
+        let _one_at_a_time = self.lock_of(name).lock_owned().await;
         for _ in 0..TRIES_MAX {
             if let Some(open) = self.get(name) {
                 return Ok(open);
