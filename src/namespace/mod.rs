@@ -272,9 +272,18 @@ impl Engine {
     async fn drop_namespace(&self, namespace: &Arc<Namespace>) -> Result<()> {
         namespace.drop_log().await?;
         self.registry.forget(namespace);
+        // The log has decided; the record makes the name free again. Whoever meets the gap closes it, so
+        // that a failure here is none of the caller's.
+        if let Err(error) = self.record_drop(namespace).await {
+            let (namespace, error) = (&namespace.name, error.chain());
+            tracing::warn!(%namespace, error, "name record of a dropped namespace was not written");
+        }
+        Ok(())
+    }
+
+    async fn record_drop(&self, namespace: &Namespace) -> Result<()> {
         let bucket = &*self.shared.bucket;
         let (id, name) = (namespace.id(), &namespace.name);
-        // The log has decided; the record makes the name free again. Whoever meets the gap closes it.
         if let Meaning::Live { id: live, next, .. } = name::resolve(bucket, name).await?
             && live == id
         {
