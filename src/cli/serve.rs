@@ -16,7 +16,7 @@ use crate::runtime::clock::within_ms;
 use crate::runtime::memory::memory_bytes;
 use crate::runtime::shutdown::listen_for_signals;
 use crate::runtime::tasks::Tasks;
-use crate::runtime::{ComputePool, MemoryBudget, Shutdown};
+use crate::runtime::{ComputePool, MemoryBudget, Shutdown, failpoint};
 use crate::store;
 use crate::telemetry::log;
 
@@ -25,8 +25,13 @@ const BODY_WAIT_MS: u64 = 2_000;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve(settings: Settings, with_demo: bool) -> Result<()> {
+    failpoint::arm()?;
     log::init(&settings.log)?;
-    wire::runtime()?.block_on(run(settings, with_demo))
+    let runtime = wire::runtime()?;
+    let ended = runtime.block_on(run(settings, with_demo));
+    // Dropping it would wait for blocked threads: a disk that never answers must not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn run(settings: Settings, with_demo: bool) -> Result<()> {
@@ -90,11 +95,17 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
     };
     engine.drain();
     let grace_ms = settings.server.shutdown_grace_ms;
-    let ended = match ended {
-        Some(ended) => Some(ended),
-        None => within_ms(grace_ms, server).await,
+    // One limit for both: open requests, then what they began.
+    let finish = async {
+        let ended = match ended {
+            Some(ended) => ended,
+            None => server.await,
+        };
+        engine.finish().await;
+        ended
     };
-    if within_ms(grace_ms, engine.finish()).await.is_none() || ended.is_none() {
+    let ended = within_ms(grace_ms, finish).await;
+    if ended.is_none() {
         tracing::warn!(grace_ms, "stopped with requests still open");
     }
     ended

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::record::{self, Hint};
 use crate::format::{manifest as codec, path};
 use crate::lsm::State;
+use crate::runtime::{FailPoint, failpoint};
 use crate::store::{Bucket, Resolved, create_once};
 use crate::types::{NamespaceId, NamespaceName};
 
@@ -30,11 +31,26 @@ pub async fn write(
 ) -> Result<Written> {
     let bytes = Bytes::from(codec::encode(state));
     let key = path::manifest(id, state.seq);
-    if let Resolved::Other(_) = create_once(bucket, &key, bytes.clone()).await? {
+    let creating = failpoint::reach(FailPoint::C1);
+    if creating.before().await.is_some() {
+        return Err(Error::unavailable("failpoint c1"));
+    }
+    let resolved = create_once(bucket, &key, bytes.clone()).await?;
+    if creating.after().await.is_some() {
+        return Err(Error::outcome_unknown("failpoint c1"));
+    }
+    if let Resolved::Other(_) = resolved {
         tracing::error!(object_key = %key, "manifest differs from the state it stands for");
         return Ok(Written::Diverged);
     }
+    let putting = failpoint::reach(FailPoint::C2);
+    if putting.before().await.is_some() {
+        return Err(Error::unavailable("failpoint c2"));
+    }
     bucket.put(&path::head(id), bytes).await?;
+    if putting.after().await.is_some() {
+        return Err(Error::unavailable("failpoint c2"));
+    }
     let hint = Hint {
         namespace: id,
         state: state.clone(),

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::path::{self, NameKey};
 use crate::format::record::{self, Hint, NameRecord};
 use crate::lsm::{State, invariant};
+use crate::runtime::{FailPoint, failpoint};
 use crate::store::{Bucket, GetOutcome, Listed, Resolved, create_once};
 use crate::types::{NamespaceId, NamespaceName};
 
@@ -93,7 +94,17 @@ pub(crate) async fn put_record(
     entry: NameRecord,
 ) -> Result<Resolved> {
     let bytes = Bytes::from(record::encode(&entry));
-    create_once(bucket, &path::name_record(name, k), bytes).await
+    let key = path::name_record(name, k);
+    let creating = failpoint::reach(FailPoint::N1);
+    if creating.before().await.is_some() {
+        return Err(Error::unavailable("failpoint n1"));
+    }
+    let resolved = create_once(bucket, &key, bytes.clone()).await;
+    match creating.after().await {
+        // Its answer is lost: the second create meets the first.
+        Some(_) => create_once(bucket, &key, bytes).await,
+        None => resolved,
+    }
 }
 
 /// Names whose newest record is odd, in order. Errors: `Unavailable`; `Corrupted` for a strange key.

@@ -4,8 +4,10 @@
 //! directory, unlink of the temporary name. `link` is the put-if-absent; the two fsyncs make it durable.
 //! Directories are made durable before they are used, also those another process may just have made:
 //! a directory counts as durable only once this process has synced its parent. Directories are never
-//! removed, so that none disappears under a create. Temporary files that a crash left are removed by
-//! `sweep` an hour later. Everything runs on the blocking pool, one task an
+//! removed, so that none disappears under a create. A directory that could not be synced after a link is
+//! in doubt: nothing in it is read until a sync of it succeeds, so that no create is called ours by an
+//! entry that a power loss may still take. Temporary files that a crash left are removed by `sweep` an
+//! hour later. Everything runs on the blocking pool, one task an
 //! operation, and a dropped future does not stop it half-way.
 
 use std::collections::HashSet;
@@ -24,6 +26,8 @@ use parking_lot::Mutex;
 
 use super::{Bucket, CreateOutcome, Fetched, GetOutcome, Listed, StoreError, StoreKind, key};
 use crate::error::{Error, Result};
+use crate::runtime::FailPoint;
+use crate::runtime::failpoint::{self, Arrival};
 use crate::types::Timestamp;
 
 mod sweep;
@@ -69,6 +73,7 @@ impl LocalBucket {
             tag,
             temps: AtomicU64::new(0),
             durable: Mutex::new(HashSet::new()),
+            in_doubt: Mutex::new(HashSet::new()),
         });
         Ok(Self { disk, url })
     }
@@ -194,6 +199,8 @@ struct Disk {
     temps: AtomicU64,
     /// Directories whose entry in their parent this process has synced.
     durable: Mutex<HashSet<PathBuf>>,
+    /// Directories with an entry of this process that may not be durable.
+    in_doubt: Mutex<HashSet<PathBuf>>,
 }
 
 impl Disk {
@@ -206,11 +213,17 @@ impl Disk {
         };
         let (path, folder) = self.place(key);
         let temp = self.write_temp(&folder, bytes).map_err(refused)?;
-        let linked = fs::hard_link(&temp, &path);
+        let linking = failpoint::reach(FailPoint::L1);
+        let linked = match linking.before_blocking() {
+            Some(_) => Err(io::Error::other("failpoint l1")),
+            None => fs::hard_link(&temp, &path),
+        };
         let synced = match &linked {
-            Ok(()) => sync_dir(&folder),
+            Ok(()) => self.sync_entries(&folder, linking),
             // Whoever made it may have died before syncing: what we say exists must stay.
-            Err(error) if error.kind() == IoKind::AlreadyExists => sync_dir(&folder),
+            Err(error) if error.kind() == IoKind::AlreadyExists => {
+                self.sync_entries(&folder, linking)
+            }
             Err(_) => Ok(()),
         };
         // A temporary name left behind is never listed, so failing to remove it harms nobody.
@@ -247,7 +260,11 @@ impl Disk {
         range: Range<u64>,
     ) -> Result<GetOutcome, StoreError> {
         let failed = |error: io::Error| sort(operation, key, &error);
-        let (path, _) = self.place(key);
+        let (path, folder) = self.place(key);
+        if self.in_doubt.lock().contains(&folder) {
+            let retrying = failpoint::reach(FailPoint::L1);
+            self.sync_entries(&folder, retrying).map_err(failed)?;
+        }
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if is_missing(&error) => {
@@ -285,6 +302,20 @@ impl Disk {
             Err(error) if !is_missing(&error) => Err(sort("delete", key, &error)),
             _ => Ok(()),
         }
+    }
+
+    /// Makes the entries of a directory durable, or puts it in doubt.
+    fn sync_entries(&self, folder: &Path, linking: Arrival) -> io::Result<()> {
+        let synced = match linking.after_blocking() {
+            Some(_) => Err(io::Error::other("failpoint l1")),
+            None => sync_dir(folder),
+        };
+        let mut in_doubt = self.in_doubt.lock();
+        match &synced {
+            Ok(()) => in_doubt.remove(folder),
+            Err(_) => in_doubt.insert(folder.to_owned()),
+        };
+        synced
     }
 
     /// The path of a checked key, and the directory it lies in.

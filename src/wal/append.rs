@@ -3,7 +3,8 @@
 use super::{Proof, Wal};
 use crate::error::{Error, Result};
 use crate::format::{path, wal as codec};
-use crate::lsm::{Append, AppendEvent, AppendStep, SlotHeader, State};
+use crate::lsm::{Anchor, Append, AppendEvent, AppendStep, SlotHeader, State};
+use crate::runtime::{FailPoint, failpoint};
 use crate::store::{CreateOutcome, GetOutcome, StoreError};
 use crate::types::Nonce;
 
@@ -49,7 +50,7 @@ impl Wal {
                     facts.nonce = nonce;
                     creates += 1;
                     let key = path::slot(self.id, slot);
-                    match self.bucket.create(&key, body.seal(&facts)).await {
+                    match self.create_slot(&key, body, &facts).await {
                         Ok(CreateOutcome::Created { store_date }) => {
                             created_date = store_date;
                             AppendEvent::Created {
@@ -73,7 +74,7 @@ impl Wal {
                     }
                 }
                 AppendStep::ReadSlot { slot } => self.who_holds(slot, &mut last_failure).await,
-                AppendStep::CheckAnchor(anchor) => match self.anchor_holds(anchor).await {
+                AppendStep::CheckAnchor(anchor) => match self.prove(anchor).await {
                     Ok(true) => {
                         proof.renew(created_date);
                         AppendEvent::AnchorHolds
@@ -94,6 +95,45 @@ impl Wal {
             };
             step = append.step(event, self.nonce());
         }
+    }
+
+    /// One create request of a slot.
+    async fn create_slot(
+        &self,
+        key: &str,
+        body: &codec::Body,
+        facts: &SlotHeader,
+    ) -> Result<CreateOutcome, StoreError> {
+        let sealing = failpoint::reach(FailPoint::W1);
+        if sealing.before().await.is_some() {
+            return Err(StoreError::determinate("create", key, "failpoint w1"));
+        }
+        let bytes = body.seal(facts);
+        // Sealing gives no answer that could be lost.
+        let _ = sealing.after().await;
+        let lost = |_| StoreError::indeterminate("create", key, "failpoint w2");
+        let creating = failpoint::reach(FailPoint::W2);
+        if let Some(injected) = creating.before().await {
+            return Ok(CreateOutcome::Unknown(lost(injected)));
+        }
+        let outcome = self.bucket.create(key, bytes).await;
+        match creating.after().await {
+            Some(injected) => Ok(CreateOutcome::Unknown(lost(injected))),
+            None => outcome,
+        }
+    }
+
+    /// The anchor check of an append.
+    async fn prove(&self, anchor: Anchor) -> Result<bool> {
+        let checking = failpoint::reach(FailPoint::W3);
+        if checking.before().await.is_some() {
+            return Err(Error::unavailable("failpoint w3"));
+        }
+        let holds = self.anchor_holds(anchor).await?;
+        if checking.after().await.is_some() {
+            return Err(Error::unavailable("failpoint w3"));
+        }
+        Ok(holds && !failpoint::forces(FailPoint::W4))
     }
 
     async fn who_holds(

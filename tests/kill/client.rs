@@ -48,6 +48,12 @@ impl Client {
         self.post(&self.namespace, body)
     }
 
+    /// As `try_write`, with an `Idempotency-Key`.
+    pub(crate) fn try_write_keyed(&self, body: &Value, key: &str) -> Result<Answer, ureq::Error> {
+        let request = self.http.post(&self.namespace);
+        send(request.header("idempotency-key", key), body)
+    }
+
     /// Sends a write that must succeed; returns the answer's body.
     pub(crate) fn write(&self, body: &Value) -> Value {
         let answer = self.try_write(body);
@@ -60,8 +66,8 @@ impl Client {
         self.write(&upsert_body(rows))
     }
 
-    /// Reads some ids, strongly; `None` if there is no such namespace.
-    pub(crate) fn read(&self, ids: &[u64]) -> Option<Values> {
+    /// Sends a strong read of some ids.
+    pub(crate) fn try_read(&self, ids: &[u64]) -> Answer {
         let body = json!({
             "filters": ["id", "In", ids],
             "limit": 10_000,
@@ -69,27 +75,39 @@ impl Client {
             "consistency": {"level": "strong"},
         });
         let answer = self.post(&format!("{}/query", self.namespace), &body);
-        let answer = answer.unwrap_or_else(|error| panic!("{body}: {error}"));
+        answer.unwrap_or_else(|error| panic!("{body}: {error}"))
+    }
+
+    /// Reads some ids, strongly; `None` if there is no such namespace.
+    pub(crate) fn read(&self, ids: &[u64]) -> Option<Values> {
+        let answer = self.try_read(ids);
         if answer.status == 404 {
             return None;
         }
-        assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+        // A namespace that was made and never written to.
+        if answer.body["error"] == "attribute `v` not found" {
+            return Some(Values::new());
+        }
+        assert_eq!(answer.status, 200, "read of {ids:?}: {}", answer.body);
         let rows = answer.body["rows"].as_array().expect("rows");
         let read: Values = rows.iter().map(id_and_value).collect();
         assert_eq!(read.len(), rows.len(), "an id twice: {}", answer.body);
         Some(read)
     }
 
+    /// Drops the namespace; the status, or no answer.
+    pub(crate) fn try_delete_namespace(&self) -> Result<u16, ureq::Error> {
+        let answer = self.http.delete(&self.namespace).call()?;
+        Ok(answer.status().as_u16())
+    }
+
     pub(crate) fn delete_namespace(&self) {
-        let answer = self.http.delete(&self.namespace).call();
-        let status = answer.expect("an answer").status().as_u16();
+        let status = self.try_delete_namespace().expect("an answer");
         assert_eq!(status, 200, "DELETE {}", self.namespace);
     }
 
     fn post(&self, url: &str, body: &Value) -> Result<Answer, ureq::Error> {
-        let request = self.http.post(url);
-        let request = request.header("content-type", "application/json");
-        read(request.send(body.to_string())?)
+        send(self.http.post(url), body)
     }
 
     /// Asks an endpoint of the process.
@@ -113,6 +131,14 @@ fn read(mut answer: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Er
         request_id: header("x-request-id").unwrap_or_default().to_owned(),
         retry_after: header("retry-after").is_some(),
     })
+}
+
+fn send(
+    request: ureq::RequestBuilder<ureq::typestate::WithBody>,
+    body: &Value,
+) -> Result<Answer, ureq::Error> {
+    let request = request.header("content-type", "application/json");
+    read(request.send(body.to_string())?)
 }
 
 /// The body that upserts rows of an id and its value.

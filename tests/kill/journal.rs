@@ -39,18 +39,40 @@ impl Change {
     }
 }
 
+/// A write and the `Idempotency-Key` it was sent with.
+#[derive(Debug, Clone)]
+struct Keyed {
+    key: String,
+    change: Change,
+}
+
+/// How a row of keyed writes ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All were answered: acknowledged or refused.
+    Done,
+    /// 503 `outcome_unknown`: the last one may have happened.
+    Unknown,
+    /// No answer.
+    Gone,
+}
+
 /// One writer's ids: what was acknowledged, and the one write whose answer never came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Journal {
     first_id: u64,
     acknowledged: Values,
     unanswered: Option<Change>,
+    /// The last unanswered keyed write, until it is settled.
+    unsettled: Option<Keyed>,
     /// Values are never used twice, so that a stale one is known for what it is.
     next_value: u64,
     random: Random,
     pub(crate) acknowledgements: u64,
     /// Unanswered writes that turned out to have been applied.
     pub(crate) applied_unanswered: u64,
+    /// Writes answered with 503 `unavailable`: certainly not applied.
+    pub(crate) refused: u64,
 }
 
 impl Journal {
@@ -59,10 +81,12 @@ impl Journal {
             first_id: writer * IDS_PER_WRITER,
             acknowledged: Values::new(),
             unanswered: None,
+            unsettled: None,
             next_value: 1,
             random: Random::new(seed),
             acknowledgements: 0,
             applied_unanswered: 0,
+            refused: 0,
         }
     }
 
@@ -108,6 +132,81 @@ impl Journal {
         }
     }
 
+    /// Makes keyed writes until one has no certain outcome.
+    pub(crate) fn write_keyed(&mut self, client: &Client, writes: u64) -> Ended {
+        for _ in 0..writes {
+            let change = self.choose_visible();
+            // Values are never used twice, so neither is this.
+            let key = format!(
+                "{}-{}-{}",
+                self.first_id,
+                self.next_value,
+                self.random.next()
+            );
+            let body = change.body();
+            let answer = client.try_write_keyed(&body, &key);
+            let ended = match answer {
+                Ok(answer) => match (answer.status, answer.body["type"].as_str()) {
+                    (200, _) => {
+                        change.apply(&mut self.acknowledged);
+                        self.acknowledgements += 1;
+                        continue;
+                    }
+                    (503, Some("unavailable" | "store_unavailable")) => {
+                        self.refused += 1;
+                        continue;
+                    }
+                    (503, Some("outcome_unknown")) => Ended::Unknown,
+                    _ => panic!("{body}: {} {}", answer.status, answer.body),
+                },
+                Err(_) => Ended::Gone,
+            };
+            self.unanswered = Some(change.clone());
+            self.unsettled = Some(Keyed { key, change });
+            return ended;
+        }
+        Ended::Done
+    }
+
+    /// Sends the write of unknown outcome again with its key, writes newer values over it, sends it once
+    /// more: it must come to one application, and the newer values must stay.
+    pub(crate) fn settle(&mut self, client: &Client) {
+        let Some(Keyed { key, change }) = self.unsettled.take() else {
+            return;
+        };
+        let body = change.body();
+        let send = || {
+            let answer = client.try_write_keyed(&body, &key).expect("an answer");
+            assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+            answer.body["seq"].as_u64().expect("a seq")
+        };
+        let first = send();
+        change.apply(&mut self.acknowledged);
+        let mut newer = Change {
+            upserts: Vec::new(),
+            deletes: Vec::new(),
+        };
+        let upserted = change.upserts.iter().map(|(id, _)| id);
+        for id in upserted.chain(&change.deletes) {
+            newer.upserts.push((*id, self.next_value));
+            self.next_value += 1;
+        }
+        let written = client.write(&newer.body())["seq"].as_u64();
+        newer.apply(&mut self.acknowledged);
+        assert!(written > Some(first), "{written:?} after {first}");
+        assert_eq!(send(), first, "a repetition is another commit: {body}");
+    }
+
+    /// A write whose having been applied can be seen: a delete of what is not there cannot.
+    fn choose_visible(&mut self) -> Change {
+        loop {
+            let change = self.choose();
+            if !change.upserts.is_empty() {
+                return change;
+            }
+        }
+    }
+
     fn choose(&mut self) -> Change {
         let rows = if self.random.once_in(3) {
             1 + self.random.below(BATCH_MAX)
@@ -134,7 +233,7 @@ impl Journal {
 
     /// Checks what a strong read gave of this writer's ids: every acknowledged write, and of the unanswered
     /// one all or nothing. What was read once must stay: from here on it counts as acknowledged.
-    pub(crate) fn audit(&mut self, read: &Values) -> Result<(), String> {
+    pub(crate) fn audit(&mut self, read: &Values) -> Result<(), Difference> {
         let ids = self.first_id..self.first_id + IDS_PER_WRITER;
         let read: Values = read.range(ids).map(|(&id, &value)| (id, value)).collect();
         let unanswered = self.unanswered.take();
@@ -142,12 +241,12 @@ impl Journal {
             return Ok(());
         }
         let Some(change) = unanswered else {
-            return Err(describe(&self.acknowledged, None, &read));
+            return Err(Difference::new(&self.acknowledged, None, &read));
         };
         let mut with_unanswered = self.acknowledged.clone();
         change.apply(&mut with_unanswered);
         if read != with_unanswered {
-            return Err(describe(&self.acknowledged, Some(&change), &read));
+            return Err(Difference::new(&self.acknowledged, Some(&change), &read));
         }
         self.acknowledged = with_unanswered;
         self.applied_unanswered += 1;
@@ -155,23 +254,41 @@ impl Journal {
     }
 }
 
-/// Names each id whose value differs from the acknowledged one.
-fn describe(acknowledged: &Values, unanswered: Option<&Change>, read: &Values) -> String {
-    let mut ids: Vec<u64> = acknowledged.keys().chain(read.keys()).copied().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let differences: Vec<String> = ids
-        .into_iter()
-        .filter(|id| acknowledged.get(id) != read.get(id))
-        .map(|id| {
+/// What an audit found wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Ids without the value that was acknowledged.
+    pub(crate) lost: u64,
+    /// Ids with a value that was not acknowledged.
+    pub(crate) phantom: u64,
+    /// Each of them.
+    pub(crate) what: String,
+}
+
+impl Difference {
+    fn new(acknowledged: &Values, unanswered: Option<&Change>, read: &Values) -> Self {
+        let mut ids: Vec<u64> = acknowledged.keys().chain(read.keys()).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let (mut lost, mut phantom, mut differences) = (0, 0, Vec::new());
+        for id in ids {
             let (acknowledged, read) = (acknowledged.get(&id), read.get(&id));
-            format!("id {id}: acknowledged {acknowledged:?}, read {read:?}")
-        })
-        .collect();
-    format!(
-        "lost or phantom writes: {}; unanswered: {unanswered:?}",
-        differences.join("; ")
-    )
+            if acknowledged == read {
+                continue;
+            }
+            lost += u64::from(acknowledged.is_some());
+            phantom += u64::from(read.is_some());
+            differences.push(format!(
+                "id {id}: acknowledged {acknowledged:?}, read {read:?}"
+            ));
+        }
+        let differences = differences.join("; ");
+        Self {
+            lost,
+            phantom,
+            what: format!("lost or phantom writes: {differences}; unanswered: {unanswered:?}"),
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Kills at random instants, and a clean stop.
 
+use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::client::{Client, Values};
-use crate::journal::Journal;
+use crate::journal::{Difference, Journal};
 use crate::random::Random;
 use crate::server::{Process, Server, sleep};
 
@@ -36,21 +37,74 @@ fn kill_at_random_instants_loses_no_acknowledged_write() {
     let kills = setting("ELACSYM_TEST_KILLS", KILLS);
     eprintln!("ELACSYM_TEST_KILL_SEED={seed} ELACSYM_TEST_KILLS={kills}");
     let mut random = Random::new(seed);
-    let (mut left, mut acknowledgements, mut applied) = (kills, 0, 0);
+    let mut campaign = Campaign {
+        seed,
+        kills: 0,
+        acknowledged: 0,
+        applied: 0,
+        lost: 0,
+        phantom: 0,
+    };
+    let mut left = kills;
     while left > 0 {
         let here = left.min(KILLS_PER_DIRECTORY);
         left -= here;
-        let journals = kill_in_one_directory(here, &mut random);
-        for journal in journals {
-            acknowledgements += journal.acknowledgements;
-            applied += journal.applied_unanswered;
-        }
+        kill_in_one_directory(here, &mut random, &mut campaign);
     }
-    assert!(acknowledgements > 0, "nothing was ever acknowledged");
-    eprintln!("{kills} kills, {acknowledgements} acknowledged, {applied} applied but unanswered");
+    assert!(campaign.acknowledged > 0, "nothing was ever acknowledged");
 }
 
-fn kill_in_one_directory(kills: u64, random: &mut Random) -> Vec<Journal> {
+/// What a run came to; printed at its end, also at a bad one.
+#[derive(Debug)]
+struct Campaign {
+    seed: u64,
+    kills: u64,
+    acknowledged: u64,
+    /// Unanswered writes that turned out to have been applied.
+    applied: u64,
+    lost: u64,
+    phantom: u64,
+}
+
+impl Campaign {
+    fn count(&mut self, journals: &[Journal]) {
+        for journal in journals {
+            self.acknowledged += journal.acknowledgements;
+            self.applied += journal.applied_unanswered;
+        }
+    }
+
+    fn fail(&mut self, journals: &[Journal], difference: &Difference, when: &str) -> ! {
+        self.count(journals);
+        self.lost += difference.lost;
+        self.phantom += difference.phantom;
+        panic!("{when}: {}", difference.what);
+    }
+}
+
+impl Drop for Campaign {
+    /// A row of the table of results in `docs/reliability.md`.
+    fn drop(&mut self) {
+        let build = if cfg!(debug_assertions) {
+            "dev"
+        } else {
+            "release"
+        };
+        // Not by a macro: the test harness would keep it to itself.
+        let _ = writeln!(
+            std::io::stderr(),
+            "| {build} | {} | {} | {} | {} | {} | {} |",
+            self.seed,
+            self.kills,
+            self.acknowledged,
+            self.applied,
+            self.lost,
+            self.phantom
+        );
+    }
+}
+
+fn kill_in_one_directory(kills: u64, random: &mut Random, campaign: &mut Campaign) {
     let directory = TempDir::new().expect("a directory");
     let mut journals: Vec<Journal> = (0..WRITERS)
         .map(|writer| Journal::new(writer, random.next()))
@@ -63,16 +117,21 @@ fn kill_in_one_directory(kills: u64, random: &mut Random) -> Vec<Journal> {
             let life = Duration::from_micros(random.below(START_MS_MAX * 1_000));
             kill_while_starting(directory.path(), life);
         }
+        campaign.kills += 1;
         server = Server::start(directory.path());
         let client = Client::new(&server.url, NAMESPACE);
-        audit(&client, &mut journals, &format!("after kill {kill}"));
+        if let Err(difference) = compare(&client, &mut journals) {
+            campaign.fail(&journals, &difference, &format!("after kill {kill}"));
+        }
         if kill % COLD_AUDIT_EVERY == 0 {
             let cold = Server::start(directory.path());
-            let when = format!("by a second process after kill {kill}");
-            audit(&Client::new(&cold.url, NAMESPACE), &mut journals, &when);
+            if let Err(difference) = compare(&Client::new(&cold.url, NAMESPACE), &mut journals) {
+                let when = format!("by a second process after kill {kill}");
+                campaign.fail(&journals, &difference, &when);
+            }
         }
     }
-    journals
+    campaign.count(&journals);
 }
 
 /// Lets all writers write, each on its own connection, for as long as the server is to live.
@@ -100,15 +159,20 @@ fn kill_while_starting(directory: &Path, life: Duration) {
     process.kill();
 }
 
-fn audit(client: &Client, journals: &mut [Journal], when: &str) {
+/// Compares what a strong read gives with what every journal holds; panics where they differ.
+pub(crate) fn audit(client: &Client, journals: &mut [Journal], when: &str) {
+    if let Err(difference) = compare(client, journals) {
+        panic!("{when}: {}", difference.what);
+    }
+}
+
+fn compare(client: &Client, journals: &mut [Journal]) -> Result<(), Difference> {
     let ids: Vec<u64> = journals.iter().flat_map(Journal::ids).collect();
     // No namespace: right only if nothing was ever acknowledged, as the comparison says.
     let read: Values = client.read(&ids).unwrap_or_default();
-    for journal in journals {
-        if let Err(what) = journal.audit(&read) {
-            panic!("{when}: {what}");
-        }
-    }
+    journals
+        .iter_mut()
+        .try_for_each(|journal| journal.audit(&read))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Seeded choices, so that a run can be repeated as far as processes and their clocks allow.
 
 /// SplitMix64: one word of state, good enough to choose instants and ids.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -5,12 +5,17 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 /// The server.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_elacsym");
 /// How long a process that was asked to stop is waited for: ticks of `TICK`.
 const STOP_TICKS: u32 = 3_000;
+/// How long a process is waited for until it says where it listens: well under a second where nothing else
+/// runs.
+const START_MAX: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
 /// What a failure shows of the process's standard error, bytes.
 const STDERR_SHOWN: usize = 8 << 10;
@@ -37,18 +42,35 @@ impl Process {
         Self::start_by(&[], directory, &directory.join("data"))
     }
 
+    /// As `start`, with an environment and with settings of its own.
+    pub(crate) fn start_with(
+        directory: &Path,
+        environment: &[(&str, &str)],
+        settings: &[&str],
+    ) -> Self {
+        let url = format!("file://{}", directory.join("data").display());
+        let mut arguments = vec!["--storage-url", &url];
+        arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        Self::spawn(&[], directory, environment, &arguments)
+    }
+
     /// Starts a server in `directory`, on a free port, with more arguments.
     pub(crate) fn serve(directory: &Path, arguments: &[&str]) -> Self {
-        Self::spawn(&[], directory, arguments)
+        Self::spawn(&[], directory, &[], arguments)
     }
 
     /// Starts a server on the bucket `data` by a command that ends in running what follows it.
     pub(crate) fn start_by(wrapper: &[&str], directory: &Path, data: &Path) -> Self {
         let url = format!("file://{}", data.display());
-        Self::spawn(wrapper, directory, &["--storage-url", &url])
+        Self::spawn(wrapper, directory, &[], &["--storage-url", &url])
     }
 
-    fn spawn(wrapper: &[&str], directory: &Path, arguments: &[&str]) -> Self {
+    fn spawn(
+        wrapper: &[&str],
+        directory: &Path,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let stderr = directory.join(format!("stderr-{number}.log"));
@@ -59,6 +81,7 @@ impl Process {
             .args(arguments)
             // Neither settings nor proxies of whoever runs the tests.
             .env_clear()
+            .envs(environment.iter().copied())
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -68,12 +91,22 @@ impl Process {
         Self { child, stderr }
     }
 
-    /// Waits until it says where it listens.
+    /// Waits until it says where it listens, or panics after `START_MAX`.
     pub(crate) fn serving(mut self) -> Server {
         let stdout = self.child.stdout.take().expect("piped above, taken once");
-        let mut stdout = BufReader::new(stdout);
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("standard output");
+        let (sender, receiver) = mpsc::channel();
+        // A read of a pipe has no time limit; the thread ends with the process, at the latest.
+        thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout);
+            let mut line = String::new();
+            let read = stdout.read_line(&mut line);
+            // Fails only where nobody waits any more.
+            let _ = sender.send((read, line, stdout));
+        });
+        let Ok((read, line, stdout)) = receiver.recv_timeout(START_MAX) else {
+            panic!("no `listening on` in {START_MAX:?}\n{}", self.stderr());
+        };
+        read.expect("standard output");
         let Some(url) = line.trim_end().strip_prefix("listening on ") else {
             panic!("expected `listening on`, found {line:?}\n{}", self.stderr());
         };
@@ -86,7 +119,7 @@ impl Process {
 
     /// Waits for a process that cannot serve: its status, and what it wrote to standard error.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().expect("a child of ours");
+        let status = self.wait_for_end();
         (status, self.stderr())
     }
 
@@ -97,6 +130,29 @@ impl Process {
         }
         self.child.kill().expect("a child of ours");
         self.child.wait().expect("a child of ours");
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        for _ in 0..STOP_TICKS {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            sleep(TICK);
+        }
+        panic!("still runs\n{}", self.stderr());
+    }
+
+    /// Waits until it has written a line to standard error that starts so.
+    pub(crate) fn says(&self, start: &str) {
+        for _ in 0..STOP_TICKS {
+            let text = fs::read_to_string(&self.stderr).unwrap_or_default();
+            if text.lines().any(|line| line.starts_with(start)) {
+                return;
+            }
+            sleep(TICK);
+        }
+        panic!("never said `{start}`\n{}", self.stderr());
     }
 
     /// The end of what it wrote to standard error.
@@ -123,7 +179,7 @@ impl Drop for Process {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) url: String,
-    process: Process,
+    pub(crate) process: Process,
     /// Kept open, so that writing to it never fails.
     stdout: BufReader<ChildStdout>,
 }
@@ -152,12 +208,6 @@ impl Server {
             .status()
             .expect("kill(1)");
         assert!(sent.success(), "kill -TERM: {sent}");
-        for _ in 0..STOP_TICKS {
-            if let Some(status) = self.process.child.try_wait().expect("a child of ours") {
-                return status;
-            }
-            sleep(TICK);
-        }
-        panic!("still runs after SIGTERM\n{}", self.process.stderr());
+        self.process.wait_for_end()
     }
 }

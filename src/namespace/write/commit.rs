@@ -8,10 +8,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Effects, Slot, wal::Body};
 use crate::lsm::entry::Id16;
 use crate::lsm::state::{BatchFate, Life};
-use crate::lsm::{Applied, Entry};
+use crate::lsm::{Applied, Entry, State};
 use crate::manifest::{self, Written};
 use crate::namespace::handle::{Log, Namespace, not_found};
 use crate::namespace::open;
+use crate::runtime::{FailPoint, failpoint};
 use crate::telemetry::metrics::AppendOutcome;
 use crate::types::document::WriteOutcome;
 use crate::types::{WalSeq, limits};
@@ -140,18 +141,20 @@ impl Namespace {
             Ok(Appended::Committed(header)) => {
                 let mut state = log.state.clone();
                 let applied = state.apply(&header, &entry)?;
-                let opened_block = header.slot.idx == 0 && header.slot.block > 0;
                 let committed = Slot {
                     header,
                     entry,
                     effects,
                 };
-                log.adopt(state, &[(committed, applied)])?;
-                self.publish(&log);
-                if opened_block {
-                    self.write_manifest(&log);
+                match self.take_committed(log, state, committed, applied).await {
+                    Ok(log) => *slot = Some(log),
+                    // The log has it, and every strong read finds it there: only this node's memory is
+                    // behind, and is read again by the next one who needs it.
+                    Err(error) => {
+                        let (namespace, error) = (&self.name, error.chain());
+                        tracing::error!(%namespace, seq = %header.seq, error, "commit was not taken into memory");
+                    }
                 }
-                *slot = Some(log);
                 if let Applied::NoOp(reason) = applied {
                     return Err(Error::internal(format!(
                         "commit {} means nothing: {reason}",
@@ -186,13 +189,43 @@ impl Namespace {
         }
     }
 
+    /// Brings this node's memory up to its own commit. On an error the log is to be opened again.
+    async fn take_committed(
+        &self,
+        mut log: Log,
+        state: State,
+        committed: Slot,
+        applied: Applied,
+    ) -> Result<Log> {
+        let applying = failpoint::reach(FailPoint::W5);
+        if applying.before().await.is_some() {
+            return Err(Error::internal("failpoint w5"));
+        }
+        let slot = committed.header.slot;
+        log.adopt(state, &[(committed, applied)])?;
+        self.publish(&log);
+        if slot.idx == 0 && slot.block > 0 {
+            self.write_manifest(&log);
+        }
+        if applying.after().await.is_some() {
+            return Err(Error::internal("failpoint w5"));
+        }
+        Ok(log)
+    }
+
     /// After an anchor that did not hold: open again and ask the log itself.
     async fn look_up(&self, slot: &mut Option<Log>, batch: Id16, from: WalSeq) -> Result<Tried> {
         let unknown = |error: Error| {
             Error::outcome_unknown("a commit met a truncated log and cannot be looked up")
                 .with_source(error)
         };
+        let reopening = failpoint::reach_forced(FailPoint::W4);
+        if reopening.before().await.is_some() {
+            return Err(unknown(Error::unavailable("failpoint w4")));
+        }
         let log = open::open_log(&self.wal, None).await.map_err(unknown)?;
+        // An error after it is the false alarm by itself: the log must find the batch.
+        let _ = reopening.after().await;
         let fate = log.state.find_batch(batch, from);
         self.publish(&log);
         *slot = Some(log);
