@@ -1,6 +1,6 @@
 //! Open namespaces of this node: find, create on first write, close under memory pressure.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -30,10 +30,10 @@ const TRIES_MAX: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Registry {
     shared: Arc<Shared>,
-    open: RwLock<HashMap<NamespaceName, Arc<Namespace>>>,
+    open: RwLock<BTreeMap<NamespaceName, Arc<Namespace>>>,
     /// One open or create per name at a time. By name and not by its hash: an open that hangs must hold up
     /// nobody else. Entries of opens that have ended are let go at the next open.
-    opening: parking_lot::Mutex<HashMap<NamespaceName, Weak<Mutex<()>>>>,
+    opening: parking_lot::Mutex<BTreeMap<NamespaceName, Weak<Mutex<()>>>>,
 }
 
 impl Registry {

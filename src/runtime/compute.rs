@@ -25,6 +25,8 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct ComputePool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Whether jobs run on the task that asks for them: there are no threads then.
+    inline: bool,
 }
 
 struct Shared {
@@ -59,6 +61,7 @@ impl ComputePool {
         let mut pool = Self {
             shared,
             threads: Vec::new(),
+            inline: false,
         };
         for idx in 0..n_threads {
             let shared = Arc::clone(&pool.shared);
@@ -74,9 +77,23 @@ impl ComputePool {
         Ok(pool)
     }
 
+    /// Makes a pool without threads: a job runs on the task that asks for it, after one yield. For
+    /// simulations, where the order of everything must follow from a seed.
+    pub fn inline() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                queue: Mutex::default(),
+                wake: Condvar::new(),
+                places: Arc::new(Semaphore::new(QUEUE_JOBS_PER_THREAD)),
+            }),
+            threads: Vec::new(),
+            inline: true,
+        }
+    }
+
     /// The number of threads: how many parts are worth splitting work into.
     pub fn n_threads(&self) -> usize {
-        self.threads.len()
+        self.threads.len().max(1)
     }
 
     /// Runs `work` on a thread of the pool and returns what it returns.
@@ -88,6 +105,11 @@ impl ComputePool {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
+        if self.inline {
+            // Others may run first, as they may while a job waits in a queue.
+            tokio::task::yield_now().await;
+            return catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(&*panic));
+        }
         let places = Arc::clone(&self.shared.places);
         let place = places
             .acquire_owned()
@@ -200,6 +222,20 @@ mod tests {
             .run(|| std::thread::current().name().map(str::to_owned))
             .await;
         assert_eq!(name.expect("no panic").as_deref(), Some("compute-0"));
+    }
+
+    #[tokio::test]
+    async fn run_on_inline_pool_stays_on_the_calling_thread_and_catches_panics() {
+        let pool = ComputePool::inline();
+        let here = std::thread::current().id();
+        let ran_on = pool.run(|| std::thread::current().id()).await;
+        assert_eq!(ran_on.expect("no panic"), here);
+        assert_eq!(pool.n_threads(), 1);
+        let error = pool
+            .run(|| assert_eq!(1, 2, "planted"))
+            .await
+            .expect_err("a panic");
+        assert_eq!(error.kind(), ErrorKind::Internal);
     }
 
     #[tokio::test]

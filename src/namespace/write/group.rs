@@ -232,6 +232,10 @@ impl<'a> Draft<'a> {
     }
 
     /// The net effect: each id once, by its newest version, rows in the order they came.
+    #[allow(
+        clippy::iter_over_hash_type,
+        reason = "what comes out is sorted: rows by place, deletes by id"
+    )]
     fn effects(&self) -> Result<Effects> {
         let mut chosen: Vec<Vec<u32>> = vec![Vec::new(); self.batches.len()];
         let mut deleted = Vec::new();
