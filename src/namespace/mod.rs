@@ -256,10 +256,23 @@ impl Engine {
     /// Drops a namespace: hidden at once on every node. Errors: `NotFound`, `Unavailable`,
     /// `OutcomeUnknown`.
     pub async fn delete(&self, name: &NamespaceName) -> Result<()> {
-        let namespace = self.find(name).await?;
-        // On a task of its own: a caller that goes away must not leave the name half dropped.
+        for _ in 0..TRIES_MAX {
+            let namespace = self.find(name).await?;
+            match self.drop_on_a_task(&namespace).await {
+                // Its log had ended before: the name may mean another incarnation by now.
+                Err(error) if error.code() == "namespace_not_found" => {
+                    self.registry.forget(&namespace);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(restless(name))
+    }
+
+    /// A caller that goes away must not leave the name half dropped.
+    async fn drop_on_a_task(&self, namespace: &Arc<Namespace>) -> Result<()> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let engine = self.clone();
+        let (engine, namespace) = (self.clone(), Arc::clone(namespace));
         self.shared.tasks.spawn(async move {
             // Nobody waits for it if the caller has gone.
             let _ = sender.send(engine.drop_namespace(&namespace).await);

@@ -1,5 +1,7 @@
 //! The engine on stores in memory: commits, reads, names, faults, request budgets.
 
+mod lives;
+
 use std::sync::Arc;
 
 use super::{Engine, EngineOptions, IdempotencyKey, World};
