@@ -111,15 +111,21 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// Makes a handle around a log that was just read or begun.
-    pub(crate) fn new(shared: Arc<Shared>, name: NamespaceName, wal: Wal, log: Log) -> Arc<Self> {
+    /// Makes a handle around a log that was read or begun at some moment after `began_ms`.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        name: NamespaceName,
+        wal: Wal,
+        log: Log,
+        began_ms: u64,
+    ) -> Arc<Self> {
         let now = shared.clock.monotonic_ms();
         let namespace = Arc::new(Self {
             view: ArcSwap::from_pointee(View::of(&log)),
             log: AsyncMutex::new(Some(log)),
             queue: CommitQueue::default(),
             probe: Probe::default(),
-            proven_at_ms: AtomicU64::new(now),
+            proven_at_ms: AtomicU64::new(began_ms),
             used_at_ms: AtomicU64::new(now),
             shared,
             name,

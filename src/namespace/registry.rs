@@ -163,10 +163,12 @@ impl Registry {
                 Meaning::Live { id, next, hint } => (id, next, hint),
             };
             let wal = self.shared.wal(id);
+            let began_ms = self.shared.clock.monotonic_ms();
             let log = open::open_log(&wal, hint.map(|hint| *hint)).await?;
             if log.state.life == Life::Live {
                 let shared = Arc::clone(&self.shared);
-                return Ok(Ok(Namespace::new(shared, name.clone(), wal, log)));
+                let name = name.clone();
+                return Ok(Ok(Namespace::new(shared, name, wal, log, began_ms)));
             }
             // Whoever dropped it died before the name's record: finish that, then look again.
             name::put_record(bucket, name, next, NameRecord::Dropped { namespace: id }).await?;
@@ -187,12 +189,13 @@ impl Registry {
         let bytes = Bytes::from(record::encode(&genesis));
         create_once(bucket, &path::genesis(id), bytes).await?;
         let wal = self.shared.wal(id);
+        let began_ms = self.shared.clock.monotonic_ms();
         let log = begin_log(&self.shared, &wal).await?;
         let created = NameRecord::Created { namespace: id };
         match name::put_record(bucket, name, record, created).await? {
             Resolved::Ours => {
-                let shared = Arc::clone(&self.shared);
-                Ok(Some(Namespace::new(shared, name.clone(), wal, log)))
+                let (shared, name) = (Arc::clone(&self.shared), name.clone());
+                Ok(Some(Namespace::new(shared, name, wal, log, began_ms)))
             }
             Resolved::Other(_) => Ok(None),
         }
