@@ -1,0 +1,216 @@
+//! One seed from its first event to its verdict.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use elacsym::query::request::Consistency;
+use elacsym::runtime::clock::sleep_ms;
+use elacsym::runtime::tasks::Tasks;
+use elacsym::store::StoreKind;
+use tokio::task::JoinSet;
+
+use crate::client::{Client, DOCUMENTS, DROPPED, KEPT, NAMESPACES, Records};
+use crate::fleet::Fleet;
+use crate::history::Change;
+use crate::laws;
+use crate::link::Faults;
+use crate::node::NodeOptions;
+use crate::shape::{batch_of, name_of};
+use crate::store::{Broken, Store};
+use crate::world::World;
+
+/// Slots that fill a log's first block, so that some simulations cross into the next.
+const PREFILL: u32 = 253;
+/// Time for everything late to arrive, milliseconds.
+const SETTLE_MS: u64 = 3_600_000;
+/// An id that is deleted and never written.
+const NOBODY: u64 = 900;
+
+/// What one seed came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<String>,
+    pub(crate) trace_hash: u128,
+    pub(crate) trace: Vec<String>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) virtual_ms: u64,
+}
+
+/// What a simulation is made of; all of it follows from the seed, but for controls of the checker.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    kind: StoreKind,
+    node: NodeOptions,
+    n_nodes: usize,
+    n_clients: u64,
+    n_actions: u32,
+    fills_block: bool,
+    /// The longest time between two things that befall nodes, milliseconds; 0 for never.
+    blows_ms: u64,
+}
+
+impl Plan {
+    fn of(world: &World, broken: Broken) -> Self {
+        let calm = broken != Broken::No;
+        world.choose(|random| {
+            let per_thousand = [0, 10, 50, 200][random.below(4) as usize];
+            let truncate = [0, 0, 20][random.below(3) as usize];
+            let kind = [StoreKind::Http, StoreKind::Local][random.below(2) as usize];
+            let faults = Faults {
+                per_thousand: if calm { 0 } else { per_thousand },
+                truncate: if calm { 0 } else { truncate },
+            };
+            Self {
+                kind,
+                node: NodeOptions {
+                    faults,
+                    retries: random.below(4) != 0,
+                    always_check_anchor: random.below(4) == 0,
+                },
+                n_nodes: random.between(2, 3) as usize,
+                n_clients: random.between(3, 6),
+                n_actions: random.between(8, 24) as u32,
+                fills_block: random.below(10) == 0 && !calm,
+                blows_ms: if calm {
+                    0
+                } else {
+                    [0, 500, 1_500, 5_000][random.below(4) as usize]
+                },
+            }
+        })
+    }
+}
+
+/// Runs one seed on a thread of its own time.
+pub(crate) fn simulate(seed: u64, broken: Broken, keep_trace: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime starts");
+    runtime.block_on(simulate_in(seed, broken, keep_trace))
+}
+
+async fn simulate_in(seed: u64, broken: Broken, keep_trace: bool) -> Outcome {
+    let world = Arc::new(World::new(seed, keep_trace));
+    let plan = Plan::of(&world, broken);
+    world.note(format_args!("{plan:?}"));
+    let store = Arc::new(Store::new(plan.kind, broken));
+    let fleet = Fleet::start(
+        Arc::clone(&world),
+        Arc::clone(&store),
+        plan.node,
+        plan.n_nodes,
+    );
+    let records = Arc::new(Records::new(plan.node.faults.truncate > 0));
+    if plan.fills_block {
+        fill_block(&world, &fleet).await;
+    }
+    world.set_stormy(true);
+    {
+        let suffering = Tasks::default();
+        if plan.blows_ms > 0 {
+            suffering.spawn(Arc::clone(&fleet).suffer(plan.blows_ms));
+        }
+        work(&world, &fleet, &records, plan).await;
+        // Dropped here: what befalls the nodes ends with the work.
+    }
+    world.set_stormy(false);
+    world.note(format_args!("the storm is over"));
+    sleep_ms(SETTLE_MS).await;
+    conclude(&world, &store, &fleet, &records).await;
+
+    let mut violations = world.alarms();
+    let histories = records.histories.lock();
+    for (at, history) in histories.iter().enumerate() {
+        violations.extend(laws::violations(NAMESPACES[at], history, at == KEPT));
+    }
+    Outcome {
+        violations,
+        trace_hash: world.trace_hash(),
+        trace: world.take_lines(),
+        counts: world.counts(),
+        virtual_ms: world.now_ms(),
+    }
+}
+
+async fn work(world: &Arc<World>, fleet: &Arc<Fleet>, records: &Arc<Records>, plan: Plan) {
+    let mut clients = JoinSet::new();
+    for id in 0..plan.n_clients {
+        let place = world.choose(|random| random.below(plan.n_nodes as u64)) as usize;
+        let client = Client::new(format!("c{id}"), world, fleet, records, place);
+        clients.spawn(client.run(plan.n_actions));
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.expect("no client panics");
+    }
+}
+
+/// Brings the kept namespace's log close to the end of its first block.
+async fn fill_block(world: &World, fleet: &Fleet) {
+    let node = fleet.node_near(0).expect("all nodes live at the start");
+    let name = name_of(KEPT);
+    // Value 0 is nobody's: it is deleted at once.
+    for change in [(0, Change::Put(0)), (0, Change::Delete)] {
+        let written = node.engine.write(&name, batch_of(&[change]), None).await;
+        written.expect("a calm store takes writes");
+    }
+    for _ in 0..PREFILL {
+        let batch = batch_of(&[(NOBODY, Change::Delete)]);
+        let written = node.engine.write(&name, batch, None).await;
+        written.expect("a calm store takes writes");
+    }
+    world.count("block filled");
+}
+
+/// With all faults over, every node must serve, and all must agree with one that opens cold.
+async fn conclude(
+    world: &Arc<World>,
+    store: &Arc<Store>,
+    fleet: &Arc<Fleet>,
+    records: &Arc<Records>,
+) {
+    for node in fleet.live_nodes() {
+        world.count_many(
+            "unknown commit",
+            node.metrics.wal.unknown_outcomes_total.get(),
+        );
+        world.count_many("lost slot", node.metrics.wal.lost_slots_total.get());
+        world.count_many("manifest", store.n_keys("/manifest/"));
+        let diverged = node.metrics.wal.divergence_alarms_total.get();
+        if diverged > 0 && !records.cuts() {
+            world.alarm(format!(
+                "{} found {diverged} diverging manifests",
+                node.label
+            ));
+        }
+    }
+    let fresh = fleet.fresh_node("fresh".to_owned());
+    let mut nodes = fleet.live_nodes();
+    nodes.push(fresh);
+    for namespace in [KEPT, DROPPED] {
+        let mut states = Vec::new();
+        for node in &nodes {
+            let label = format!("auditor of {}", node.label);
+            let mut auditor = Client::new(label, world, fleet, records, 0).only(node);
+            states.push((node.label.clone(), auditor.audit(namespace).await));
+        }
+        let last = states.last().map(|(_, state)| state.clone());
+        for (label, state) in &states {
+            if Some(state) != last.as_ref() {
+                world.alarm(format!(
+                    "{label} ends with another `{}` than a fresh node: {state:?} and {last:?}",
+                    NAMESPACES[namespace]
+                ));
+            }
+        }
+        for node in &nodes {
+            let label = format!("last writer of {}", node.label);
+            let mut writer = Client::new(label, world, fleet, records, 0).only(node);
+            writer
+                .must_write(namespace, namespace as u64 % DOCUMENTS)
+                .await;
+            writer.read_all(namespace, Consistency::Strong).await;
+        }
+    }
+}
