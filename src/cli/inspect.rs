@@ -7,10 +7,17 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, Genesis, Hint, NameRecord, StoreRecord};
 use crate::format::{manifest, path, wal};
+use crate::store;
 
 /// Prints what lies under `key`.
 pub(super) fn inspect(settings: &Settings, key: &str) -> Result<()> {
     wire::runtime()?.block_on(async {
+        let url = &settings.storage.url;
+        // Opening makes a missing directory: right for a server, wrong for a look at a mistyped one.
+        if !store::open::exists(url).await? {
+            let message = format!("directory `{url}` was not found");
+            return Err(Error::new(ErrorKind::NotFound, "object_not_found", message));
+        }
         let parts = wire::parts(settings).await?;
         if key.is_empty() || key.ends_with('/') {
             for listed in parts.bucket.list(key, None, None).await? {

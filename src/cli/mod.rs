@@ -28,7 +28,7 @@ struct Cli {
 enum Command {
     /// Serve the HTTP API over a bucket or a local directory
     Serve(ServeArgs),
-    /// Print a stored object as JSON: a slot of a log or a manifest
+    /// Print a stored object as JSON, or list keys; changes nothing
     Inspect(InspectArgs),
     /// Check the settings and that the store keeps every law Elacsym needs; remove leftovers of crashes
     Doctor(SettingsArgs),
@@ -107,8 +107,47 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("elacsym: {}", error.chain());
-            let usage = error.code() == "invalid_config" || error.code() == "invalid_request";
-            ExitCode::from(if usage { 2 } else { 1 })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// 2 where the command line or a setting is at fault, else 1.
+fn exit_code(error: &Error) -> u8 {
+    match error.code() {
+        "invalid_config" | "invalid_request" | "invalid_store_url" => 2,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings_of(url: &str) -> Settings {
+        let mut settings = Settings::default();
+        settings.storage.url = url.to_owned();
+        settings
+    }
+
+    #[test]
+    fn exit_code_bad_store_url_is_that_of_wrong_settings() {
+        for url in ["ftp://bucket", "s3://", "file://relative/dir"] {
+            let error = inspect::inspect(&settings_of(url), "STORE").expect_err(url);
+            assert_eq!(exit_code(&error), 2, "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn inspect_missing_directory_is_told_and_not_made() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let missing = dir.path().join("missing");
+        let settings = settings_of(missing.to_str().expect("text"));
+        for key in ["STORE", "ns/"] {
+            let error = inspect::inspect(&settings, key).expect_err("there is nothing");
+            assert!(error.message().contains("missing"), "{error}");
+            assert_eq!(exit_code(&error), 1, "{error}");
+        }
+        assert!(!missing.exists(), "a look at a directory made it");
     }
 }

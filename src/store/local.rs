@@ -82,6 +82,15 @@ impl LocalBucket {
         Ok(Self { disk, url })
     }
 
+    /// Whether there is such a directory; one that cannot be looked at counts as there, so that opening it
+    /// tells why.
+    pub async fn exists(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref().to_owned();
+        #[allow(clippy::disallowed_methods)] // waits for the disk, does not compute
+        let looked = tokio::task::spawn_blocking(move || path.try_exists()).await;
+        !matches!(looked, Ok(Ok(false)))
+    }
+
     /// Removes temporary files that a crash left behind, an hour and more ago by the file system's clock.
     ///
     /// Visits the whole tree, one directory at a time, at most ten million entries; what cannot be read or

@@ -102,6 +102,16 @@ pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Bucket>> 
     }
 }
 
+/// Whether the local directory that a URL names exists; other stores are not asked: `true`.
+///
+/// Errors: `InvalidRequest` (`invalid_store_url`).
+pub async fn exists(url: &str) -> Result<bool> {
+    match local_path(url)? {
+        Some(path) => Ok(LocalBucket::exists(path).await),
+        None => Ok(true),
+    }
+}
+
 /// Removes the unfinished files that crashes left in a local directory; `None` for other stores, which
 /// leave none. Errors: as [`open`] and [`LocalBucket::sweep`].
 pub async fn sweep(url: &str) -> Result<Option<Swept>> {
