@@ -3,6 +3,7 @@
 //! Creates go through a client that never repeats a request, so that `Exists` is never our own first
 //! attempt; everything else through one that repeats what is safe to repeat.
 
+use std::error::Error as _;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -370,9 +371,16 @@ fn carrying(seen: &Seen) -> Extensions {
     extensions
 }
 
-/// The error's text on one line, bounded: stores answer with whole XML pages.
+/// The error's text on one line, bounded: stores answer with whole XML pages. Its innermost cause is added
+/// where the text leaves it out: "error sending request" alone tells nobody what to mend.
 fn describe(error: &ObjectError) -> String {
-    let text = error.to_string();
+    let mut text = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    if let Some(innermost) = causes.last().map(ToString::to_string)
+        && !text.contains(&innermost)
+    {
+        text = format!("{text}: {innermost}");
+    }
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     one_line.chars().take(600).collect()
 }

@@ -115,6 +115,16 @@ async fn s3(endpoint: String) -> Arc<dyn Bucket> {
 }
 
 #[tokio::test]
+async fn get_where_nobody_listens_tells_the_cause() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    drop(listener);
+    let bucket = s3(format!("http://{address}")).await;
+    let error = bucket.get("k").await.expect_err("nobody listens");
+    assert!(error.to_string().contains("refused ("), "{error}");
+}
+
+#[tokio::test]
 async fn create_over_http_tells_the_four_outcomes_apart() {
     let head =
         "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
