@@ -250,11 +250,13 @@ impl Parser {
     }
 
     fn malformed(&self, expected: &str, found: &str) -> Error {
-        Error::malformed(format!("{}: expected {expected}, found {found}", self.path))
+        let message = format!("`{}`: expected {expected}, found {found}", self.path);
+        Error::malformed(message).with_detail("path", &self.path)
     }
 
     fn beyond(&self, what: &str, most: usize) -> Error {
-        Error::invalid(format!("{}: a filter has at most {most} {what}", self.path))
+        let message = format!("`{}`: a filter has at most {most} {what}", self.path);
+        Error::invalid(message).with_detail("path", &self.path)
     }
 }
 
@@ -273,6 +275,6 @@ fn unsupported(what: String) -> Error {
     Error::new(
         ErrorKind::InvalidRequest,
         "unsupported",
-        format!("{what} is not supported"),
+        format!("{what} is not supported by this version"),
     )
 }

@@ -388,56 +388,59 @@ fn filter_that_does_not_fit_is_refused_by_name() {
 #[test]
 fn filter_of_wrong_shape_is_malformed_at_its_path() {
     for (filter, expected) in [
-        (json!("x"), "filters: expected a filter array, found string"),
+        (
+            json!("x"),
+            "`filters`: expected a filter array, found string",
+        ),
         (
             json!([]),
-            "filters: expected a filter array, found an empty array",
+            "`filters`: expected a filter array, found an empty array",
         ),
         (
             json!(["And", [["a", "Eq", 1], 7]]),
-            "filters[1][1]: expected a filter array, found number",
+            "`filters[1][1]`: expected a filter array, found number",
         ),
         (
             json!(["And", "a"]),
-            "filters[1]: expected a list of filters, found string",
+            "`filters[1]`: expected a list of filters, found string",
         ),
         (
             json!(["Not", ["a"]]),
-            "filters[1]: expected [attribute, operator, value], found 1 element",
+            "`filters[1]`: expected [attribute, operator, value], found 1 element",
         ),
         (
             json!(["Or", [[1, "Eq", 1]]]),
-            "filters[1][0][0]: expected the name of an attribute",
+            "`filters[1][0][0]`: expected the name of an attribute",
         ),
         (
             json!(["a", "Equals", 1]),
-            "filters[1]: expected the name of an operator, found `Equals`",
+            "`filters[1]`: expected the name of an operator, found `Equals`",
         ),
         (
             json!(["a", 3, 1]),
-            "filters[1]: expected the name of an operator, found number",
+            "`filters[1]`: expected the name of an operator, found number",
         ),
         (
             json!(["a", "Eq"]),
-            "filters: expected [attribute, operator, value], found 2 elements",
+            "`filters`: expected [attribute, operator, value], found 2 elements",
         ),
         (json!(["a", "Eq", 1, 2]), "found 4 elements"),
         (
             json!(["a", "Eq", {"x": 1}]),
-            "filters[2]: expected a value, a list or null, found object",
+            "`filters[2]`: expected a value, a list or null, found object",
         ),
         (
             json!(["a", "In", [1, null]]),
-            "filters[2][1]: expected values of one type, none of them null, found null",
+            "`filters[2][1]`: expected values of one type, none of them null, found null",
         ),
         (
             json!(["id", "In", [1, "2"]]),
-            "filters[2][1]: expected values of one type",
+            "`filters[2][1]`: expected values of one type",
         ),
-        (json!(["a", "In", [null]]), "filters[2][0]"),
+        (json!(["a", "In", [null]]), "`filters[2][0]`"),
         (
             json!(["a", "In", null]),
-            "filters[2]: expected a list, found null",
+            "`filters[2]`: expected a list, found null",
         ),
     ] {
         let error = parse(&filter).expect_err(expected);
