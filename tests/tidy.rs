@@ -718,6 +718,34 @@ fn check_page(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Stri
     violations
 }
 
+/// Every metric stands in `docs/operating.md`, every code of an error in `docs/errors.md`.
+fn check_described(path: &str, text: &str, operating: &str, errors: &str) -> Vec<String> {
+    let mut violations = Vec::new();
+    let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+    for pair in shipped.split('"').collect::<Vec<_>>().windows(2) {
+        let [before, word] = pair else { continue };
+        let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        // A code follows its kind: `Error::new(ErrorKind::X, "code", ...)`.
+        let kind = before.trim_end().strip_suffix(',');
+        let is_code = kind
+            .and_then(|text| text.rsplit_once("ErrorKind::"))
+            .is_some_and(|(_, kind)| kind.bytes().all(|b| b.is_ascii_alphanumeric()));
+        if plain && is_code && !errors.contains(&format!("`{word}`")) {
+            violations.push(format!(
+                "{path}: error code `{word}` is not in docs/errors.md"
+            ));
+        }
+        let is_metric = plain && word.starts_with("elacsym_");
+        let told = |end: &str| operating.contains(&format!("`{word}{end}"));
+        if is_metric && !told("`") && !told("{") {
+            violations.push(format!(
+                "{path}: metric `{word}` is not in docs/operating.md"
+            ));
+        }
+    }
+    violations
+}
+
 // ---------------------------------------------------------------------------------------------
 // The tree
 // ---------------------------------------------------------------------------------------------
@@ -764,6 +792,10 @@ fn tree_is_tidy() {
             violations.extend(check_log_form(path, text));
             violations.extend(check_unsafe(path, text));
             violations.extend(check_mod_doc(path, text));
+        }
+        if path.starts_with("src/") && path.ends_with(".rs") && !is_test_file(path) {
+            let (operating, errors) = (&files["docs/operating.md"], &files["docs/errors.md"]);
+            violations.extend(check_described(path, text, operating, errors));
         }
         if path.ends_with(".md") {
             violations.extend(check_page(path, text, exists));
@@ -964,6 +996,15 @@ fn page_without_or_with_a_lost_source_is_found() {
     assert_eq!(check_page(page, "See `src/a.rs`.\n", |_| false).len(), 1);
     assert_eq!(check_page(page, "See `src/a.rs`.\n", |_| true), [""; 0]);
     assert_eq!(check_page("README.md", "No source.\n", |_| true), [""; 0]);
+}
+
+#[test]
+fn described_metric_and_code_without_a_word_on_their_page_are_found() {
+    let text = "Error::new(\n  ErrorKind::Gone,\n  \"too_old\",\n  \"text\"); counter(\"elacsym_x_total\", \"Help.\")";
+    let check = |operating, errors| check_described("src/a.rs", text, operating, errors).len();
+    assert_eq!(check("", ""), 2);
+    assert_eq!(check("`elacsym_x_total{kind}`", "`too_old`"), 0);
+    assert_eq!(check("`elacsym_x_total_more`", "`too_old`"), 1);
 }
 
 #[test]

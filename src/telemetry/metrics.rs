@@ -89,7 +89,7 @@ impl HttpMetrics {
             )?,
             seconds: registrar.histograms(
                 "elacsym_http_request_seconds",
-                "Time from the head of a request to the end of its answer, by route pattern.",
+                "Time from the head of a request until its answer was ready, by route pattern.",
                 &["route"],
             )?,
             inflight_requests: registrar.gauge(
@@ -149,9 +149,9 @@ pub struct WalMetrics {
     group_requests: Histogram,
     /// Slots that another node took first.
     pub lost_slots_total: IntCounter,
-    /// Commits whose block had been truncated meanwhile.
+    /// Anchor checks of commits and of reads that did not hold: the namespace was opened again.
     pub anchor_failures_total: IntCounter,
-    /// Puts whose outcome had to be read back.
+    /// Group commits whose requests were answered `outcome_unknown`.
     pub unknown_outcomes_total: IntCounter,
     /// Manifests of one seq with different bytes: a bug, and data needs a human.
     pub divergence_alarms_total: IntCounter,
@@ -186,11 +186,11 @@ impl WalMetrics {
             )?,
             anchor_failures_total: registrar.counter(
                 "elacsym_wal_anchor_failures_total",
-                "Commits whose block had been truncated meanwhile.",
+                "Anchor checks of commits and of reads that did not hold: the namespace was opened again.",
             )?,
             unknown_outcomes_total: registrar.counter(
                 "elacsym_wal_unknown_outcomes_total",
-                "Puts whose outcome had to be read back.",
+                "Group commits whose requests were answered outcome_unknown.",
             )?,
             divergence_alarms_total: registrar.counter(
                 "elacsym_divergence_alarms_total",
