@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::types::{NamespaceId, NamespaceName, SlotName, WalSeq};
 
-/// The store's own object: id and format level.
+/// The store's own object: its id, and which laws it has passed.
 pub const STORE: &str = "STORE";
 /// An object that only asks whether the store takes writes; removed at once.
 pub fn probe(number: u128) -> String {
