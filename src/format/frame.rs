@@ -1,4 +1,5 @@
-//! The envelope of every object but slots and Parquet: a 64-byte header, then the payload.
+//! The envelope of every object but slots and the files of segments, and of the footers of those: a
+//! 64-byte header, then the payload.
 //!
 //! Format: `docs/format/envelope.md`.
 
@@ -31,6 +32,10 @@ pub enum ObjectKind {
     Manifest = 4,
     /// The advisory hint of a name.
     Hint = 5,
+    /// The footer of a segment's index file.
+    Footer = 6,
+    /// A bitmap of deleted rows.
+    Deletions = 7,
 }
 
 /// Wraps a payload.
@@ -85,6 +90,14 @@ pub fn open<'a>(key: &str, kind: ObjectKind, bytes: &'a [u8]) -> Result<&'a [u8]
         ));
     }
     Ok(payload)
+}
+
+/// Whether bytes begin like an object of a kind and are as long as they say. Proves nothing else.
+pub(super) fn is_whole(kind: ObjectKind, bytes: &[u8]) -> bool {
+    let found = bytes.get(8..10) == Some(&(kind as u16).to_le_bytes());
+    let length = bytes.len().checked_sub(HEADER_BYTES).map(|n| n as u64);
+    let told = bytes.get(16..24).and_then(|told| told.try_into().ok());
+    found && bytes.starts_with(&MAGIC) && length == told.map(u64::from_le_bytes)
 }
 
 /// Refuses a level or a flag that this version does not know.

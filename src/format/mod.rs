@@ -6,12 +6,15 @@
 // Offsets below are checked against lengths first; these lints hold that.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod deletions;
 mod effects;
 pub mod frame;
 mod json;
 pub mod manifest;
 pub mod path;
 pub mod record;
+pub mod references;
+pub mod segment;
 pub mod wal;
 
 pub use effects::Effects;

@@ -68,6 +68,18 @@ pub fn slot(id: NamespaceId, slot: SlotName) -> String {
     format!("ns/{id}/wal/{:012}/{:03}", slot.block, slot.idx)
 }
 
+/// The place that a slot's key names.
+pub fn parse_slot(id: NamespaceId, key: &str) -> Result<SlotName> {
+    key.strip_prefix(&wal_prefix(id))
+        .and_then(|rest| rest.split_once('/'))
+        .and_then(|(block, idx)| {
+            let (block, idx) = (block.parse().ok()?, idx.parse().ok()?);
+            Some(SlotName { block, idx })
+        })
+        .filter(|place| slot(id, *place) == key)
+        .ok_or_else(|| Error::corrupted(format!("object `{key}` is not a slot of a log")))
+}
+
 /// All its slots.
 pub fn wal_prefix(id: NamespaceId) -> String {
     format!("ns/{id}/wal/")
@@ -98,4 +110,139 @@ pub fn parse_manifest(id: NamespaceId, key: &str) -> Result<WalSeq> {
 /// The advisory copy of the newest manifest.
 pub fn head(id: NamespaceId) -> String {
     format!("ns/{id}/head")
+}
+
+/// The two files of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SegmentFile {
+    /// Its documents.
+    Parquet,
+    /// What is derived from them.
+    Index,
+}
+
+impl SegmentFile {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Index => "idx",
+        }
+    }
+}
+
+/// All files of all segments.
+pub fn segment_prefix(id: NamespaceId) -> String {
+    format!("ns/{id}/seg/")
+}
+
+/// A file of the n-th segment that the work under `claim` made.
+pub fn segment_file(id: NamespaceId, claim: WalSeq, n: u32, file: SegmentFile) -> String {
+    format!("ns/{id}/seg/{:020}/{n:04}.{}", claim.0, file.suffix())
+}
+
+/// The documents of a segment.
+pub fn segment_parquet(id: NamespaceId, claim: WalSeq, n: u32) -> String {
+    segment_file(id, claim, n, SegmentFile::Parquet)
+}
+
+/// The index file of a segment.
+pub fn segment_index(id: NamespaceId, claim: WalSeq, n: u32) -> String {
+    segment_file(id, claim, n, SegmentFile::Index)
+}
+
+/// The segment, and the file of it, that a key names.
+pub fn parse_segment_file(id: NamespaceId, key: &str) -> Result<(WalSeq, u32, SegmentFile)> {
+    let strange = || Error::corrupted(format!("object `{key}` is not a file of a segment"));
+    let (stem, suffix) = key
+        .strip_prefix(&segment_prefix(id))
+        .and_then(|rest| rest.rsplit_once('.'))
+        .ok_or_else(strange)?;
+    let file = [SegmentFile::Parquet, SegmentFile::Index]
+        .into_iter()
+        .find(|file| file.suffix() == suffix)
+        .ok_or_else(strange)?;
+    let (claim, n) = parse_pair(stem).ok_or_else(strange)?;
+    if segment_file(id, claim, n, file) != key {
+        return Err(strange());
+    }
+    Ok((claim, n, file))
+}
+
+/// All objects with deletions.
+pub fn deletions_prefix(id: NamespaceId) -> String {
+    format!("ns/{id}/dv/")
+}
+
+/// The deletions that one attempt of the work under `claim` wrote.
+pub fn deletions(id: NamespaceId, claim: WalSeq, attempt: u32) -> String {
+    format!("ns/{id}/dv/{:020}/{attempt:04}.dvs", claim.0)
+}
+
+/// The claim and the attempt that a key of deletions names.
+pub fn parse_deletions(id: NamespaceId, key: &str) -> Result<(WalSeq, u32)> {
+    key.strip_prefix(&deletions_prefix(id))
+        .and_then(|rest| rest.strip_suffix(".dvs"))
+        .and_then(parse_pair)
+        .filter(|(claim, attempt)| deletions(id, *claim, *attempt) == key)
+        .ok_or_else(|| Error::corrupted(format!("object `{key}` holds no deletions")))
+}
+
+fn parse_pair(text: &str) -> Option<(WalSeq, u32)> {
+    let (claim, n) = text.split_once('/')?;
+    Some((WalSeq(claim.parse().ok()?), n.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn id() -> NamespaceId {
+        NamespaceId(Uuid::from_u128(7))
+    }
+
+    #[test]
+    fn segment_file_parses_back() {
+        for (claim, n) in [(0, 0), (7, 3), (u64::MAX, u32::MAX)] {
+            for file in [SegmentFile::Parquet, SegmentFile::Index] {
+                let key = segment_file(id(), WalSeq(claim), n, file);
+                assert!(key.starts_with(&segment_prefix(id())));
+                let parsed = parse_segment_file(id(), &key);
+                assert_eq!(parsed.ok(), Some((WalSeq(claim), n, file)));
+            }
+        }
+        let key = segment_parquet(id(), WalSeq(12), 3);
+        assert!(
+            key.ends_with("/seg/00000000000000000012/0003.parquet"),
+            "{key}"
+        );
+        let key = segment_index(id(), WalSeq(12), 3);
+        assert!(key.ends_with("/seg/00000000000000000012/0003.idx"), "{key}");
+    }
+
+    #[test]
+    fn deletions_key_parses_back() {
+        let key = deletions(id(), WalSeq(12), 3);
+        assert!(key.ends_with("/dv/00000000000000000012/0003.dvs"), "{key}");
+        assert_eq!(parse_deletions(id(), &key).ok(), Some((WalSeq(12), 3)));
+    }
+
+    #[test]
+    fn strange_key_under_segments_is_refused() {
+        let good = segment_parquet(id(), WalSeq(12), 3);
+        let strange = [
+            good.replace("0003", "3"),
+            good.replace("0003", "+003"),
+            good.replace(".parquet", ".idx2"),
+            good.replace("/seg/", "/sog/"),
+            format!("{good}x"),
+            good.replace("00000000000000000012", "12"),
+            segment_prefix(id()),
+        ];
+        for key in strange {
+            assert!(parse_segment_file(id(), &key).is_err(), "{key}");
+        }
+        assert!(parse_deletions(id(), &good).is_err());
+    }
 }

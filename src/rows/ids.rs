@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringBuilder, UInt64Builder,
+    Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringBuilder, UInt32Array, UInt64Builder,
 };
+use arrow::compute;
 use arrow::datatypes::{DataType, UInt64Type};
 use uuid::Uuid;
 
@@ -47,6 +48,15 @@ pub fn id_array(kind: IdKind, ids: &[DocId]) -> Result<ArrayRef> {
             Ok(Arc::new(builder.finish()))
         }
     }
+}
+
+/// Copies an id column, so that it holds on to no buffer of the batch it came with.
+///
+/// Errors: `Internal` if it cannot be copied.
+pub fn detached(ids: &ArrayRef) -> Result<ArrayRef> {
+    let all = UInt32Array::from_iter_values(0..ids.len() as u32);
+    compute::take(ids, &all, None)
+        .map_err(|error| Error::internal("cannot copy an id column").with_source(error))
 }
 
 /// Reads one id.

@@ -21,6 +21,6 @@ pub mod size;
 pub use align::{align, concat, take_rows};
 pub use build::RowsBuilder;
 pub use cell::{ScalarColumn, value_at, value_of, vector_nulls, vectors};
-pub use ids::{id_array, id_at, ids_of};
+pub use ids::{detached, id_array, id_at, ids_of};
 pub use layout::{arrow_schema, column, id_column};
 pub use size::{logical_bytes, memory_bytes, row_bytes};

@@ -51,3 +51,35 @@ pub const WRITE_QUEUE_MAX: usize = 4_096;
 pub const LOST_SLOTS_MAX: u32 = 64;
 /// Requests with an `Idempotency-Key` remembered in the state.
 pub const KEYED_REQUESTS_KEPT: usize = 1_024;
+/// Most rows of a segment: a row's number is a u32, with room to add to it.
+pub const SEGMENT_ROWS_MAX: u64 = 1 << 31;
+/// Attributes with stats in a segment's entry: bounds entries and manifests; the rest is never passed over.
+pub const SEGMENT_STATS_MAX: usize = 64;
+/// Bytes of a text bound in a segment's stats.
+pub const STATS_TEXT_BYTES_MAX: usize = 64;
+/// Tail memory from which a namespace is flushed: one segment of a size worth reading, bytes.
+pub const FLUSH_BYTES: u64 = 64 << 20;
+/// Slots after the last flush from which a namespace in a store over HTTP is flushed: bounds what an open
+/// must read.
+pub const FLUSH_SLOTS_HTTP: u64 = 2_048;
+/// The same on a local disk, where a slot is read in microseconds.
+pub const FLUSH_SLOTS_LOCAL: u64 = 16_384;
+/// How long after a write a namespace is flushed at the latest, milliseconds: long, since segments are not
+/// merged yet and each costs every query a little.
+pub const FLUSH_AGE_MS: u64 = 60 * 60 * 1_000;
+/// Newest blocks of a log that stay although they are flushed.
+pub const KEEP_BLOCKS: u64 = 2;
+/// How long another node's claim to flush is respected at first: longer than most flushes take.
+pub const CLAIM_PATIENCE_MS: u64 = 5_000;
+/// A block of a segment's file, bytes: what one checksum covers and the cache keeps. Part of the format.
+pub const FILE_BLOCK_BYTES: u64 = 64 << 10;
+/// Unwanted bytes between two wanted blocks that are read along rather than asked around.
+pub const CACHE_GAP_BYTES_MAX: u64 = 128 << 10;
+/// Largest request for blocks, bytes: several at once are faster than one that is larger.
+pub const CACHE_GET_BYTES_MAX: u64 = 8 << 20;
+/// Requests for blocks under way at once on a node: bounds connections.
+pub const CACHE_GETS_MAX: usize = 64;
+/// Most bytes, and most bytes of blocks touched, of one read through the cache: bounds what a caller holds.
+pub const CACHE_READ_BYTES_MAX: u64 = 256 << 20;
+/// Smallest cache, bytes: below it hardly more than the request under way would stay.
+pub const CACHE_BYTES_MIN: u64 = 16 << 20;

@@ -8,11 +8,13 @@ pub mod filter;
 pub mod id;
 pub mod limits;
 pub mod schema;
+pub mod segment;
 pub mod sequence;
 pub mod value;
 
 pub use clock::{Clock, Entropy, Timestamp};
 pub use id::{DocId, IdKind, NamespaceId, NamespaceName};
 pub use schema::{AttrId, AttributeSchema, DistanceMetric, NamespaceSchema};
+pub use segment::{AttributeStats, Bound, FooterRef, ObjectRef, Stats};
 pub use sequence::{Nonce, SlotName, WalSeq};
 pub use value::{AttributeType, ScalarType, Value};
