@@ -1,4 +1,4 @@
-//! A bucket that fails on purpose: seeded rates, scripted answers to creates, and named pauses.
+//! A bucket that fails on purpose: seeded rates, scripted answers to creates and reads, and named pauses.
 //!
 //! Everything it does is a function of the seed and the order of the operations.
 
@@ -66,6 +66,21 @@ pub enum CreateFault {
     FalseExists,
 }
 
+/// What happens to one read, whole or of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFault {
+    /// Nothing goes wrong.
+    None,
+    /// Refused.
+    Refuse,
+    /// No answer.
+    Lose,
+    /// The body ends after this many bytes.
+    Truncate(usize),
+    /// The lowest bit of the byte at this place of the body is flipped.
+    Flip(usize),
+}
+
 /// A bucket that fails on purpose.
 #[derive(Debug)]
 pub struct Faulty {
@@ -79,6 +94,8 @@ struct State {
     random: SplitMix,
     n_creates: u64,
     script: BTreeMap<u64, CreateFault>,
+    n_reads: u64,
+    read_script: BTreeMap<u64, ReadFault>,
     late: VecDeque<(String, Bytes)>,
     pauses: Vec<(Point, String, Pause)>,
 }
@@ -132,6 +149,8 @@ impl Faulty {
                 random: SplitMix(seed),
                 n_creates: 0,
                 script: BTreeMap::new(),
+                n_reads: 0,
+                read_script: BTreeMap::new(),
                 late: VecDeque::new(),
                 pauses: Vec::new(),
             }),
@@ -146,6 +165,11 @@ impl Faulty {
         let faulty = Self::new(inner, FaultRates::default(), 0);
         faulty.state.lock().script.extend(script);
         faulty
+    }
+
+    /// Decides what happens to the n-th read, counted from 1 over the bucket's whole life.
+    pub fn script_reads(&self, script: impl IntoIterator<Item = (u64, ReadFault)>) {
+        self.state.lock().read_script.extend(script);
     }
 
     /// Stops the next operation at `point` whose key contains `key_part`.
@@ -257,6 +281,35 @@ impl Faulty {
         }
     }
 
+    /// Counts a read and returns its scripted fault. One that the rates have failed is not counted.
+    fn read_fault(&self) -> ReadFault {
+        let mut state = self.state.lock();
+        state.n_reads += 1;
+        let n = state.n_reads;
+        state.read_script.remove(&n).unwrap_or(ReadFault::None)
+    }
+
+    async fn read(
+        &self,
+        operation: &'static str,
+        key: &str,
+        read: impl Future<Output = Result<GetOutcome, StoreError>> + Send,
+    ) -> Result<GetOutcome, StoreError> {
+        self.stop_at(Point::BeforeGet, key).await;
+        self.maybe_deliver().await;
+        self.fail_before(operation, key)?;
+        let fault = self.read_fault();
+        match fault {
+            ReadFault::Refuse => {
+                return Err(StoreError::determinate(operation, key, "injected refusal"));
+            }
+            ReadFault::Lose => return Err(lost(operation, key)),
+            ReadFault::None | ReadFault::Truncate(_) | ReadFault::Flip(_) => {}
+        }
+        let outcome = self.cut(read.await?);
+        Ok(outcome.map_bytes(|bytes| spoil(bytes, fault)))
+    }
+
     fn cut(&self, outcome: GetOutcome) -> GetOutcome {
         outcome.map_bytes(|mut bytes| {
             let mut state = self.state.lock();
@@ -274,6 +327,21 @@ impl Faulty {
             state.late.push_back((key.to_owned(), bytes));
         }
     }
+}
+
+fn spoil(mut bytes: Bytes, fault: ReadFault) -> Bytes {
+    match fault {
+        ReadFault::Truncate(n_kept) => bytes.truncate(n_kept),
+        ReadFault::Flip(at) => {
+            let mut flipped = bytes.to_vec();
+            if let Some(byte) = flipped.get_mut(at) {
+                *byte ^= 1;
+            }
+            bytes = flipped.into();
+        }
+        ReadFault::None | ReadFault::Refuse | ReadFault::Lose => {}
+    }
+    bytes
 }
 
 fn lost(operation: &'static str, key: &str) -> StoreError {
@@ -314,19 +382,12 @@ impl Bucket for Faulty {
     }
 
     async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
-        self.stop_at(Point::BeforeGet, key).await;
-        self.maybe_deliver().await;
-        self.fail_before("get", key)?;
-        let outcome = self.inner.get(key).await?;
-        Ok(self.cut(outcome))
+        self.read("get", key, self.inner.get(key)).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
-        self.stop_at(Point::BeforeGet, key).await;
-        self.maybe_deliver().await;
-        self.fail_before("get_range", key)?;
-        let outcome = self.inner.get_range(key, range).await?;
-        Ok(self.cut(outcome))
+        self.read("get_range", key, self.inner.get_range(key, range))
+            .await
     }
 
     async fn list(

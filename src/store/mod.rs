@@ -1,6 +1,7 @@
 //! The bucket: five operations, outcomes as types, nothing else.
 //!
-//! Owns: backends by URL, the laws they must keep, decorators (retry, count, instrument, fault).
+//! Owns: backends by URL, the laws they must keep, decorators (retry, count, instrument, fault),
+//! and the cache of segment files in front of it.
 //! Must not know: namespaces, slots, manifests. Read the `Bucket` trait first.
 
 use std::fmt;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 
 use crate::types::Timestamp;
 
+pub mod cache;
 pub mod conformance;
 pub mod count;
 #[cfg(test)]

@@ -31,6 +31,10 @@ pub struct Metrics {
     pub query: QueryMetrics,
     /// Open namespaces and their tails.
     pub namespace: NamespaceMetrics,
+    /// The cache of segment files; shared with the store.
+    pub cache: CacheMetrics,
+    /// Flushes.
+    pub flush: FlushMetrics,
     registrar: Registrar,
 }
 
@@ -44,6 +48,8 @@ impl Metrics {
             wal: WalMetrics::new(&mut registrar)?,
             query: QueryMetrics::new(&mut registrar)?,
             namespace: NamespaceMetrics::new(&mut registrar)?,
+            cache: CacheMetrics::new(&mut registrar)?,
+            flush: FlushMetrics::new(&mut registrar)?,
             registrar,
         })
     }
@@ -262,6 +268,89 @@ impl NamespaceMetrics {
                 "Rows that are in no segment yet, over all namespaces.",
             )?,
         })
+    }
+}
+
+/// Flushes: the tail becoming segments.
+#[derive(Debug, Clone)]
+pub struct FlushMetrics {
+    /// Flushes that failed; the rows stay in the log.
+    pub failures_total: IntCounter,
+    /// Rows moved into segments.
+    pub rows_total: IntCounter,
+    /// How long flushes took, failed ones left out.
+    pub seconds: Histogram,
+}
+
+impl FlushMetrics {
+    fn new(registrar: &mut Registrar) -> Result<Self> {
+        Ok(Self {
+            failures_total: registrar.counter(
+                "elacsym_flush_failures_total",
+                "Flushes that failed; the rows stay in the log.",
+            )?,
+            rows_total: registrar
+                .counter("elacsym_flush_rows_total", "Rows moved into segments.")?,
+            seconds: registrar.histogram(
+                "elacsym_flush_seconds",
+                "How long flushes took.",
+                &SECONDS_BUCKETS,
+            )?,
+        })
+    }
+}
+
+/// The cache of segment files. Cloning shares the numbers.
+#[derive(Debug, Clone)]
+pub struct CacheMetrics {
+    hit_blocks: IntCounter,
+    joined_blocks: IntCounter,
+    missed_blocks: IntCounter,
+    /// Bytes that came from the store, gaps and repetitions included.
+    pub fetched_bytes_total: IntCounter,
+    /// Blocks that did not match their checksum and were fetched once more.
+    pub refetched_blocks_total: IntCounter,
+    /// Blocks that did not match it the second time either: data needs a human.
+    pub corrupt_blocks_total: IntCounter,
+    /// Memory that blocks take.
+    pub used_bytes: IntGauge,
+}
+
+impl CacheMetrics {
+    fn new(registrar: &mut Registrar) -> Result<Self> {
+        let blocks = registrar.counters(
+            "elacsym_cache_blocks_total",
+            "Blocks that reads asked for: in memory (hit), being fetched for another (joined), fetched (missed).",
+            &["outcome"],
+        )?;
+        Ok(Self {
+            hit_blocks: blocks.with_label_values(&["hit"]),
+            joined_blocks: blocks.with_label_values(&["joined"]),
+            missed_blocks: blocks.with_label_values(&["missed"]),
+            fetched_bytes_total: registrar.counter(
+                "elacsym_cache_fetched_bytes_total",
+                "Bytes that the cache took from the store, gaps and repetitions included.",
+            )?,
+            refetched_blocks_total: registrar.counter(
+                "elacsym_cache_refetched_blocks_total",
+                "Blocks that did not match their checksum and were fetched once more.",
+            )?,
+            corrupt_blocks_total: registrar.counter(
+                "elacsym_cache_corrupt_blocks_total",
+                "Blocks that did not match their checksum twice: never expected, data needs a human.",
+            )?,
+            used_bytes: registrar.gauge(
+                "elacsym_cache_used_bytes",
+                "Memory that blocks of segment files take.",
+            )?,
+        })
+    }
+
+    /// Records how the blocks of one read were found.
+    pub fn observe_read(&self, n_hit: usize, n_joined: usize, n_missed: usize) {
+        self.hit_blocks.inc_by(n_hit as u64);
+        self.joined_blocks.inc_by(n_joined as u64);
+        self.missed_blocks.inc_by(n_missed as u64);
     }
 }
 

@@ -1,0 +1,199 @@
+//! Segment files in memory: verified blocks of 64 KiB, fetched once however many ask.
+//!
+//! Owns: which blocks are kept, which requests are made for the others, the proof of each block against
+//! its file's checksums. Must not know: what a file holds, where its checksums stand, when it is deleted.
+//! Read [`BlockCache::read`] first, then `coalesce.rs`, `flight.rs` and `fetch.rs`.
+//!
+//! Starts no task and no thread and reads no clock: a fetch is driven by the readers that wait for it, so
+//! the same calls in the same order make the same requests in the same order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use tokio::sync::Semaphore;
+
+use super::Bucket;
+use crate::error::Result;
+use crate::runtime::MemoryBudget;
+use crate::telemetry::metrics::CacheMetrics;
+use crate::types::limits;
+
+mod assemble;
+pub mod coalesce;
+mod fetch;
+mod flight;
+mod memory;
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is asked for")]
+mod tests;
+
+use flight::Flights;
+use memory::MemoryTier;
+
+/// A file of a segment as the cache sees it: immutable, named by its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedFile {
+    /// Its key in the bucket.
+    pub path: Arc<str>,
+    /// The bytes from 0 that `sums` covers; what lies behind them cannot be read here.
+    pub bytes: u64,
+    /// xxh3-128 of the whole object: what its blocks are kept under.
+    pub hash: u128,
+    /// crc32c of each block of [`limits::FILE_BLOCK_BYTES`], the last one shorter.
+    pub sums: Arc<[u32]>,
+}
+
+/// Whether blocks that had to be fetched stay in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// They stay, and push others out: the reads of queries.
+    Keep,
+    /// They do not, unless somebody else who waits for them wants them kept: reads of whole files once.
+    PassBy,
+}
+
+/// The bounds of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Memory for blocks that stay, bytes, what it costs to keep them included.
+    pub capacity_bytes: u64,
+    /// Memory for requests that are under way, bytes; at least two of the largest request.
+    pub in_flight_bytes: u64,
+    /// Requests under way at once, at least 1.
+    pub in_flight_gets: usize,
+    /// Longest wait of a request for its turn and for memory, milliseconds each.
+    pub wait_ms: u64,
+}
+
+impl CacheLimits {
+    /// The bounds for `capacity_bytes` of blocks; requests under way get a quarter on top, from 32 MiB to
+    /// 256 MiB.
+    pub fn of_capacity(capacity_bytes: u64) -> Self {
+        Self {
+            capacity_bytes,
+            in_flight_bytes: (capacity_bytes / 4).clamp(32 << 20, 256 << 20),
+            in_flight_gets: limits::CACHE_GETS_MAX,
+            wait_ms: 30_000,
+        }
+    }
+}
+
+/// The blocks of all files of one bucket. Cloning shares them.
+#[derive(Clone)]
+pub struct BlockCache(Arc<Inner>);
+
+/// What a fetch needs of the cache.
+struct Inner {
+    bucket: Arc<dyn Bucket>,
+    memory: MemoryTier,
+    flights: Flights,
+    gets: Arc<Semaphore>,
+    budget: MemoryBudget,
+    wait_ms: u64,
+    metrics: CacheMetrics,
+}
+
+/// A block of a file's content, wherever the file lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct BlockKey {
+    hash: u128,
+    block: u32,
+}
+
+impl BlockCache {
+    /// Makes an empty cache in front of a bucket.
+    pub fn new(bucket: Arc<dyn Bucket>, limits: CacheLimits, metrics: CacheMetrics) -> Self {
+        let least_bytes = 2 * limits::CACHE_GET_BYTES_MAX;
+        Self(Arc::new(Inner {
+            bucket,
+            memory: MemoryTier::new(limits.capacity_bytes),
+            flights: Flights::default(),
+            gets: Arc::new(Semaphore::new(limits.in_flight_gets.max(1))),
+            budget: MemoryBudget::new(
+                "block reads",
+                limits.in_flight_bytes.max(least_bytes),
+                limits.wait_ms,
+            ),
+            wait_ms: limits.wait_ms,
+            metrics,
+        }))
+    }
+
+    /// Reads byte ranges of a file, in the order asked; each is proved by the checksums of its blocks.
+    ///
+    /// Blocks in memory are used, blocks that somebody fetches right now are waited for, the others are
+    /// fetched: neighbours in one request ([`coalesce`]). A block that does not match its checksum is
+    /// fetched once more.
+    ///
+    /// Requests are counted for the caller whose read began them (`store::count`). Several callers may
+    /// share a request, and then share its error.
+    ///
+    /// Errors: `Corrupted` where a block is wrong twice, or where `file` or a range makes no sense;
+    /// `Unavailable` with code `object_missing` where the object is gone (refresh the state and look
+    /// again), `store_unavailable` where the store fails, `unavailable` where no memory came free;
+    /// `TooLarge` for more than [`limits::CACHE_READ_BYTES_MAX`] at once.
+    ///
+    /// Cancel safe: other readers of the same blocks go on with the requests that this one began. Poll it
+    /// to its end or drop it: one that is kept without being polled may hold the turn of a request.
+    pub async fn read(
+        &self,
+        file: &CachedFile,
+        ranges: &[Range<u64>],
+        admission: Admission,
+    ) -> Result<Vec<Bytes>> {
+        let wanted = assemble::wanted_blocks(file, ranges)?;
+        let mut found = BTreeMap::new();
+        let mut absent = Vec::new();
+        for block in wanted {
+            match self.0.memory.get(&file.key(block)) {
+                Some(bytes) => {
+                    found.insert(block, bytes);
+                }
+                None => absent.push(block),
+            }
+        }
+        if absent.is_empty() {
+            self.0.metrics.observe_read(found.len(), 0, 0);
+        } else {
+            let waits = flight::join_or_start(&self.0, file, &absent, admission, &mut found);
+            let pieces = try_join_all(waits).await;
+            for piece in pieces.map_err(|error| error.duplicate())? {
+                found.extend(piece.iter().cloned());
+            }
+        }
+        assemble::cut(file, ranges, &found)
+    }
+
+    /// Bytes that blocks take in memory, what it costs to keep them included.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.memory.used_bytes()
+    }
+}
+
+impl fmt::Debug for BlockCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockCache")
+            .field("bucket", &self.0.bucket.url())
+            .field("used_bytes", &self.used_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CachedFile {
+    fn key(&self, block: u32) -> BlockKey {
+        BlockKey {
+            hash: self.hash,
+            block,
+        }
+    }
+
+    /// The bytes of a run of blocks, cut where the file ends.
+    fn range_of(&self, blocks: &Range<u32>) -> Range<u64> {
+        let at = |block: u32| (u64::from(block) * limits::FILE_BLOCK_BYTES).min(self.bytes);
+        at(blocks.start)..at(blocks.end)
+    }
+}
