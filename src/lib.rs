@@ -28,6 +28,7 @@ pub mod namespace;
 pub mod query;
 pub mod rows;
 pub mod runtime;
+pub mod segment;
 pub mod store;
 pub mod telemetry;
 pub mod types;

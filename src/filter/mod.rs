@@ -1,4 +1,5 @@
-//! Filters: JSON to tree, tree and schema to a bound filter, bound filter and rows to a bitmap.
+//! Filters: JSON to tree, tree and schema to a bound filter, bound filter and rows to a bitmap, bound filter
+//! and stats to whether rows must be looked at.
 //!
 //! Must not know: where rows are stored, who may see them. Read `eval.rs` first.
 
@@ -7,12 +8,14 @@ pub mod bound;
 pub mod eval;
 pub mod mask;
 pub mod parse;
+pub mod prune;
 
 pub use bind::bind;
 pub use bound::{BoundFilter, Comparison, Members, Target};
 pub use eval::eval;
 pub use mask::RowMask;
 pub use parse::{is_operator, parse, parse_at, raw};
+pub use prune::{Verdict, prune};
 
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+mod prune;
+
 use arrow::array::RecordBatch;
 use proptest::prelude::*;
 use serde_json::json;

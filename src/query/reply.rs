@@ -22,15 +22,15 @@ pub struct Coverage {
     pub as_of_seq: WalSeq,
     /// Live documents in the namespace at that state.
     pub rows_total: u64,
-    /// Rows not yet in an indexed segment: scanned exactly.
+    /// Live documents that are in no segment yet.
     pub unindexed_rows: u64,
-    /// Logical bytes of the namespace at that state.
+    /// Logical bytes of the live documents at that state; of a segment that lost rows, its share of them.
     pub bytes_total: u64,
     /// Segments looked into.
     pub segments_searched: u64,
-    /// Segments skipped by statistics.
+    /// Segments skipped: by statistics, or because no row of them lives.
     pub segments_pruned: u64,
-    /// Sequential waves of store requests.
+    /// Sequential waves of store requests, at least; those of segments count as one.
     pub round_trips: u64,
     /// Store reads.
     pub store_gets: u64,

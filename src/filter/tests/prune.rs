@@ -1,0 +1,179 @@
+//! Pruning against evaluation: what is said to match none or all of some rows does.
+
+use proptest::prelude::*;
+
+use super::{Row, batch_of, filters, id_of, rows, schema};
+use crate::filter::{BoundFilter, Comparison, Target, Verdict, bind, eval, prune};
+use crate::types::{
+    AttrId, AttributeStats, AttributeType, Bound, IdKind, NamespaceSchema, Stats, Value,
+};
+
+fn bound_of(value: &Value) -> Bound {
+    match value {
+        Value::Bool(value) => Bound::Bool(*value),
+        Value::Int(value) => Bound::Int(*value),
+        Value::Uint(value) => Bound::Uint(*value),
+        Value::Float(value) => Bound::Float(value.to_bits()),
+        Value::Datetime(value) => Bound::Datetime(value.0),
+        Value::Uuid(value) => Bound::Uuid(*value),
+        Value::String(text) => Bound::String(text.to_string()),
+        other => panic!("no scalar: {other:?}"),
+    }
+}
+
+/// Stats of rows; bounds of text are loosened as cutting it would, in the ways `loose` says.
+fn stats_of(schema: &NamespaceSchema, kind: IdKind, rows: &[Row], loose: [bool; 2]) -> Stats {
+    let mut ids: Vec<_> = rows.iter().map(|(id, _)| id_of(kind, *id).0).collect();
+    ids.sort();
+    let mut scalars: Vec<_> = schema
+        .attributes
+        .values()
+        .filter(|one| one.filterable && matches!(one.kind, AttributeType::Scalar(_)))
+        .collect();
+    scalars.sort_by_key(|one| one.id);
+    let attributes = scalars.into_iter().map(|one| {
+        let cells = rows.iter().map(|(_, cells)| &cells[one.id.0 as usize]);
+        let mut present: Vec<_> = cells.filter(|cell| **cell != Value::Null).collect();
+        present.sort_by(|a, b| a.total_cmp(b));
+        let nulls = (rows.len() - present.len()) as u64;
+        let (mut min, mut max) = (
+            present.first().map(|value| bound_of(value)),
+            present.last().map(|value| bound_of(value)),
+        );
+        if let (Some(Bound::String(low)), Some(Bound::String(high))) = (&mut min, &mut max) {
+            if loose[0] {
+                low.clear();
+            }
+            if loose[1] {
+                high.push('z');
+            }
+            if loose == [true, true] {
+                max = None;
+            }
+        }
+        AttributeStats {
+            attr: one.id,
+            nulls,
+            min,
+            max,
+        }
+    });
+    Stats {
+        id_min: Bound::of_id(&ids[0]),
+        id_max: Bound::of_id(&ids[ids.len() - 1]),
+        attributes: attributes.collect(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn prune_of_any_filter_never_contradicts_eval(
+        (kind, rows, filter) in prop::sample::select(vec![IdKind::Uint, IdKind::Uuid, IdKind::String])
+            .prop_flat_map(|kind| (Just(kind), rows(&schema(kind)), filters(kind))),
+        n_rows in 1_usize..8,
+        loose in any::<[bool; 2]>(),
+        forgotten in 0_usize..20,
+    ) {
+        let schema = schema(kind);
+        // Few rows, so that verdicts other than `Maybe` are common.
+        let rows = &rows[..n_rows.min(rows.len())];
+        prop_assume!(!rows.is_empty());
+        let mut stats = stats_of(&schema, kind, rows, loose);
+        if forgotten < stats.attributes.len() {
+            stats.attributes.remove(forgotten);
+        }
+        let bound = bind(&filter, &schema).expect("a filter that fits its schema");
+        let count = eval(&bound, &batch_of(&schema, kind, rows)).count();
+        match prune(&bound, &stats) {
+            Verdict::Never => prop_assert_eq!(count, 0),
+            Verdict::Always => prop_assert_eq!(count, rows.len()),
+            Verdict::Maybe => {}
+        }
+    }
+}
+
+fn int_stats(nulls: u64, ends: Option<(i64, i64)>) -> Stats {
+    Stats {
+        id_min: Bound::Uint(10),
+        id_max: Bound::Uint(20),
+        attributes: vec![AttributeStats {
+            attr: AttrId(3),
+            nulls,
+            min: ends.map(|ends| Bound::Int(ends.0)),
+            max: ends.map(|ends| Bound::Int(ends.1)),
+        }],
+    }
+}
+
+fn int(comparison: Comparison, operand: i64) -> BoundFilter {
+    BoundFilter::Compare {
+        target: Target::Attribute(AttrId(3)),
+        comparison,
+        operand: Value::Int(operand),
+    }
+}
+
+#[test]
+fn prune_of_comparisons_knows_what_ends_and_nulls_tell() {
+    use Comparison::{Eq, Gt, Gte, Lt, Lte};
+    use Verdict::{Always, Maybe, Never};
+    let full = int_stats(0, Some((1, 5)));
+    let holes = int_stats(2, Some((1, 5)));
+    let empty = int_stats(2, None);
+    for (comparison, operand, on_full, on_holes, on_empty) in [
+        (Eq, 0, Never, Never, Never),
+        (Eq, 6, Never, Never, Never),
+        (Eq, 5, Maybe, Maybe, Never),
+        (Lt, 1, Never, Maybe, Always),
+        (Lt, 5, Maybe, Maybe, Always),
+        (Lt, 6, Always, Always, Always),
+        (Lte, 0, Never, Maybe, Always),
+        (Lte, 5, Always, Always, Always),
+        (Gt, 0, Always, Maybe, Never),
+        (Gt, 5, Never, Never, Never),
+        (Gte, 1, Always, Maybe, Never),
+        (Gte, 6, Never, Never, Never),
+    ] {
+        let filter = int(comparison, operand);
+        let found = [&full, &holes, &empty].map(|stats| prune(&filter, stats));
+        assert_eq!(
+            found,
+            [on_full, on_holes, on_empty],
+            "{comparison:?} {operand}"
+        );
+    }
+    assert_eq!(prune(&int(Eq, 4), &int_stats(0, Some((4, 4)))), Always);
+    assert_eq!(prune(&BoundFilter::Missing(AttrId(3)), &full), Never);
+    assert_eq!(prune(&BoundFilter::Missing(AttrId(3)), &empty), Always);
+    // An attribute that the stats do not have, and an operand of another type.
+    assert_eq!(prune(&BoundFilter::Missing(AttrId(4)), &full), Maybe);
+    let text = BoundFilter::Compare {
+        target: Target::Attribute(AttrId(3)),
+        comparison: Eq,
+        operand: Value::String("1".into()),
+    };
+    assert_eq!(prune(&text, &full), Maybe);
+}
+
+#[test]
+fn prune_of_membership_looks_for_a_member_within_the_range() {
+    use crate::filter::Members;
+    let is_in = |target, members| BoundFilter::In { target, members };
+    let stats = int_stats(0, Some((4, 6)));
+    let ints = |members: &[i64]| {
+        is_in(
+            Target::Attribute(AttrId(3)),
+            Members::Ints(members.to_vec()),
+        )
+    };
+    assert_eq!(prune(&ints(&[1, 3, 7]), &stats), Verdict::Never);
+    assert_eq!(prune(&ints(&[1, 5, 7]), &stats), Verdict::Maybe);
+    assert_eq!(prune(&ints(&[1, 2]), &stats), Verdict::Never);
+    let ids = |members: &[u64]| is_in(Target::Id, Members::Uints(members.to_vec()));
+    assert_eq!(prune(&ids(&[9, 21]), &stats), Verdict::Never);
+    assert_eq!(prune(&ids(&[9, 20]), &stats), Verdict::Maybe);
+    let not = BoundFilter::Not(Box::new(ids(&[9, 21])));
+    assert_eq!(prune(&not, &stats), Verdict::Always);
+}
