@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::segment::{DeletionUpdate, Segment};
+use super::state::Rotation;
 use crate::types::sequence::hex16;
 use crate::types::{NamespaceSchema, Nonce, SlotName, Timestamp, WalSeq};
 
@@ -74,6 +76,9 @@ pub enum Entry {
     Init {
         /// When it was created, by its creator's clock.
         created_at_ms: i64,
+        /// When its blocks close, where not as usual: its creator decides for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rotation: Option<Rotation>,
     },
     /// Documents written and deleted.
     Write(WriteEntry),
@@ -95,6 +100,12 @@ pub enum Entry {
         base: WalSeq,
         /// The new `flushed_seq`.
         up_to: WalSeq,
+        /// The segments that hold the rows of the range that still lived at `up_to`, if any did.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        segments: Vec<Segment>,
+        /// Rows of older segments that entries of the range deleted or superseded.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        deletions: Vec<DeletionUpdate>,
     },
     /// Changes the schema alone.
     Schema {

@@ -56,6 +56,21 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "segments are in order, each of a claim of the past and of rows that its deletions leave",
+        holds: |state| {
+            let in_order = state
+                .segments
+                .windows(2)
+                .all(|pair| pair[0].id < pair[1].id);
+            in_order
+                && state.segments.iter().all(|segment| {
+                    segment.id.claim <= state.seq
+                        && segment.rows > 0
+                        && segment.deletions.rows <= segment.rows
+                })
+        },
+    },
+    Rule {
         name: "claims and pins name the past",
         holds: |state| {
             state.claims.keys().all(|claim| *claim <= state.seq)

@@ -9,13 +9,17 @@ pub mod append;
 pub mod entry;
 pub mod invariant;
 pub mod probe;
+pub mod segment;
 pub mod state;
 pub mod tail;
+#[cfg(test)]
+mod tests;
 pub mod truncate;
 
 pub use advance::{Advance, AdvanceEvent, AdvanceStep};
 pub use append::{Append, AppendEvent, AppendStep};
 pub use entry::{Entry, SlotHeader};
 pub use probe::{Probe, ProbeEvent, ProbeStep};
+pub use segment::{BitmapPlace, DeletionUpdate, Deletions, Segment, SegmentId};
 pub use state::{Anchor, Applied, Rotation, State};
-pub use tail::{Chunk, Tail, TailView};
+pub use tail::{Chunk, Latest, Tail, TailView, Touched};

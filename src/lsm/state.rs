@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{ClaimKind, Entry, Id16, KeyedRequest, SlotHeader};
 use super::invariant;
+use super::segment::{DeletionUpdate, Segment, SegmentId};
 use crate::error::{Error, Result};
 use crate::types::{NamespaceSchema, Nonce, SlotName, Timestamp, WalSeq, limits};
 
@@ -87,6 +88,9 @@ pub struct State {
     pub config: BTreeMap<String, String>,
     /// Rows up to here live in segments.
     pub flushed_seq: WalSeq,
+    /// Live segments, ascending by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Arc<Segment>>,
     /// Blocks from that of `flushed_seq + 1` to the present one; empty only before the first slot.
     pub blocks: Vec<Block>,
     /// Active claims by sequence.
@@ -141,6 +145,7 @@ impl State {
             schema: Arc::default(),
             config: BTreeMap::new(),
             flushed_seq: WalSeq(0),
+            segments: Vec::new(),
             blocks: Vec::new(),
             claims: BTreeMap::new(),
             pins: BTreeMap::new(),
@@ -262,7 +267,10 @@ impl State {
             return Applied::NoOp("the namespace is gone");
         }
         match entry {
-            Entry::Init { created_at_ms } => self.apply_init(header, *created_at_ms),
+            Entry::Init {
+                created_at_ms,
+                rotation,
+            } => self.apply_init(header, *created_at_ms, *rotation),
             Entry::Write(write) => {
                 if self.life != Life::Live {
                     return Applied::NoOp("the namespace is dropped");
@@ -281,7 +289,13 @@ impl State {
                 Some(_) => Applied::Effective,
                 None => Applied::NoOp("the claim is not active"),
             },
-            Entry::Flush { claim, base, up_to } => self.apply_flush(*claim, *base, *up_to),
+            Entry::Flush {
+                claim,
+                base,
+                up_to,
+                segments,
+                deletions,
+            } => self.apply_flush(*claim, *base, *up_to, segments, deletions),
             Entry::Schema { schema, .. } => {
                 if self.life != Life::Live {
                     return Applied::NoOp("the namespace is dropped");
@@ -312,17 +326,30 @@ impl State {
         }
     }
 
-    fn apply_init(&mut self, header: &SlotHeader, created_at_ms: i64) -> Applied {
+    fn apply_init(
+        &mut self,
+        header: &SlotHeader,
+        created_at_ms: i64,
+        rotation: Option<Rotation>,
+    ) -> Applied {
         if header.seq != WalSeq(1) {
             return Applied::NoOp("the namespace has begun already");
         }
         self.created_at = Timestamp(created_at_ms);
+        self.rotation = rotation.unwrap_or(self.rotation);
         Applied::Effective
     }
 
     /// A flush that lost its claim or its base is a no-op, and its claim stays active, so that the
     /// flusher may rebase and try again under it.
-    fn apply_flush(&mut self, claim: WalSeq, base: WalSeq, up_to: WalSeq) -> Applied {
+    fn apply_flush(
+        &mut self,
+        claim: WalSeq,
+        base: WalSeq,
+        up_to: WalSeq,
+        segments: &[Segment],
+        deletions: &[DeletionUpdate],
+    ) -> Applied {
         if self.claims.get(&claim) != Some(&ClaimKind::Flush) {
             return Applied::NoOp("the claim is not active");
         }
@@ -333,6 +360,16 @@ impl State {
         if up_to <= self.flushed_seq || up_to >= self.seq {
             return Applied::NoOp("the flushed range does not lie in the tail");
         }
+        let in_order = segments.windows(2).all(|pair| pair[0].id < pair[1].id);
+        if !in_order || segments.iter().any(|segment| segment.id.claim != claim) {
+            return Applied::NoOp("the segments are not the claim's own");
+        }
+        let Some(changed) = self.with_deletions(deletions) else {
+            return Applied::NoOp("the deletions of a segment have changed");
+        };
+        self.segments = changed;
+        self.segments.extend(segments.iter().cloned().map(Arc::new));
+        self.segments.sort_unstable_by_key(|segment| segment.id);
         self.claims.remove(&claim);
         self.flushed_seq = up_to;
         let first_needed = self
@@ -342,6 +379,33 @@ impl State {
             .unwrap_or(0);
         self.blocks.drain(..first_needed);
         Applied::Effective
+    }
+
+    /// The live segments with their deletions updated; `None` where one is gone or has changed.
+    fn with_deletions(&self, updates: &[DeletionUpdate]) -> Option<Vec<Arc<Segment>>> {
+        let mut segments = self.segments.clone();
+        for update in updates {
+            let at = self.segment_at(update.segment)?;
+            let segment = Arc::make_mut(segments.get_mut(at)?);
+            if segment.deletions.generation != update.base {
+                return None;
+            }
+            segment.deletions.generation = update.base.checked_add(1)?;
+            segment.deletions.rows = update.rows;
+            segment.deletions.bitmap = update.bitmap.clone();
+        }
+        Some(segments)
+    }
+
+    fn segment_at(&self, id: SegmentId) -> Option<usize> {
+        self.segments
+            .binary_search_by_key(&id, |segment| segment.id)
+            .ok()
+    }
+
+    /// A live segment.
+    pub fn segment(&self, id: SegmentId) -> Option<&Arc<Segment>> {
+        self.segments.get(self.segment_at(id)?)
     }
 
     /// A state can be pinned only while its objects surely live: the state just before this entry, a

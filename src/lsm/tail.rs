@@ -5,14 +5,18 @@
 //! the sequence that bore it and, once superseded, the one that killed it: a view at sequence s sees the
 //! rows with born <= s < dead. Chunks that a view holds are never changed but for later deaths, which it
 //! does not see, so readers take no lock.
+//!
+//! Ids that entries of the tail touched may also lie in segments, where their rows are gone then: the tail
+//! remembers which, in the order of the log.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
+use parking_lot::RwLock;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::rows;
 use crate::types::{DocId, NamespaceSchema, WalSeq, limits};
 
@@ -60,6 +64,31 @@ impl Chunk {
             && self.dead[row].load(Ordering::Acquire) > seq.0
     }
 
+    /// The rows that a view at `seq` sees.
+    fn visible_rows(&self, seq: WalSeq) -> Vec<u32> {
+        let rows = (0..self.len()).filter(|row| self.is_visible(*row, seq));
+        rows.map(|row| row as u32).collect()
+    }
+
+    /// The rows born after `seq` that still live, as a chunk that begins at `first_ordinal`; `None` if there
+    /// are none.
+    fn born_after(&self, seq: WalSeq, first_ordinal: u64) -> Result<Option<Self>> {
+        let later = |row: &u32| {
+            let row = *row as usize;
+            self.born[row] > seq.0 && self.dead[row].load(Ordering::Acquire) == ALIVE
+        };
+        let rows: Vec<u32> = (0..self.len() as u32).filter(later).collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            first_ordinal,
+            rows: rows::take_rows(&self.rows, &rows)?,
+            born: rows.iter().map(|row| self.born[*row as usize]).collect(),
+            dead: rows.iter().map(|_| AtomicU64::new(ALIVE)).collect(),
+        }))
+    }
+
     fn merge(left: &Self, right: &Self, schema: &NamespaceSchema) -> Result<Self> {
         let rows = rows::concat(&[left.rows.clone(), right.rows.clone()], schema)?;
         let deaths = left.dead.iter().chain(&right.dead);
@@ -72,6 +101,39 @@ impl Chunk {
                 .collect(),
         })
     }
+}
+
+/// Ids that entries of the tail touched, in the order of the log. Grows while views hold it.
+#[derive(Debug, Default)]
+pub struct Touched(RwLock<Vec<(WalSeq, ArrayRef)>>);
+
+impl Touched {
+    /// Lists what entries with `after < seq <= up_to` touched: the entry, its ids as an id column.
+    pub fn between(&self, after: WalSeq, up_to: WalSeq) -> Vec<(WalSeq, ArrayRef)> {
+        let all = self.0.read();
+        let from = all.partition_point(|(seq, _)| *seq <= after);
+        let to = all.partition_point(|(seq, _)| *seq <= up_to);
+        all.get(from..to).unwrap_or_default().to_vec()
+    }
+
+    /// Remembers ids, and gives the memory that takes.
+    fn push(&self, seq: WalSeq, ids: &ArrayRef) -> Result<u64> {
+        let ids = rows::detached(ids)?;
+        let bytes = ids.get_array_memory_size() as u64;
+        self.0.write().push((seq, ids));
+        Ok(bytes)
+    }
+}
+
+/// What the tail knows of an id.
+#[derive(Debug, Clone)]
+pub enum Latest {
+    /// Its document, as a batch of one row.
+    Document(RecordBatch),
+    /// It is deleted.
+    Deleted,
+    /// Nothing: segments may have it.
+    Unknown,
 }
 
 /// What a reader sees of the tail: chunks and totals at one sequence.
@@ -87,13 +149,46 @@ pub struct TailView {
     pub live_bytes: u64,
     /// Memory held, bytes.
     pub memory_bytes: u64,
+    /// Ids touched after the last flush.
+    pub touched: Arc<Touched>,
+}
+
+impl TailView {
+    /// Whether entries after the last flush touched any document.
+    pub fn is_touched(&self) -> bool {
+        !self.touched.0.read().is_empty()
+    }
+
+    /// The rows that this view sees, in commit order. Errors: `Internal` if they cannot be copied.
+    pub fn visible(&self) -> Result<Vec<RecordBatch>> {
+        let chunks = self.chunks.iter().map(|chunk| {
+            let rows = chunk.visible_rows(self.seq);
+            match rows.len() {
+                0 => Ok(None),
+                n if n == chunk.len() => Ok(Some(chunk.rows.clone())),
+                _ => rows::take_rows(&chunk.rows, &rows).map(Some),
+            }
+        });
+        chunks.filter_map(Result::transpose).collect()
+    }
+}
+
+/// Where the tail has an id.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Its row.
+    Row(u64),
+    /// Deleted by this entry.
+    Gone(WalSeq),
 }
 
 /// The writer's side: chunks, and where each id lives.
 #[derive(Debug, Default)]
 pub struct Tail {
     chunks: Vec<Arc<Chunk>>,
-    index: HashMap<DocId, u64>,
+    index: HashMap<DocId, Place>,
+    touched: Arc<Touched>,
+    live_rows: u64,
     next_ordinal: u64,
     live_bytes: u64,
     memory_bytes: u64,
@@ -111,45 +206,90 @@ impl Tail {
         schema: &NamespaceSchema,
     ) -> Result<()> {
         if let Some(ids) = deletes {
+            self.memory_bytes += self.touched.push(seq, ids)?;
             for row in 0..ids.len() {
-                if let Some(ordinal) = self.index.remove(&rows::id_at(ids, row)) {
-                    self.kill(ordinal, seq);
-                }
+                let before = self.index.insert(rows::id_at(ids, row), Place::Gone(seq));
+                self.supersede(before, seq);
             }
         }
         let Some(batch) = upserts else { return Ok(()) };
         let mut start = 0;
         while start < batch.num_rows() {
             let n = (batch.num_rows() - start).min(limits::CHUNK_ROWS_MAX);
-            self.push(seq, rows::align(&batch.slice(start, n), schema)?);
+            self.push(seq, rows::align(&batch.slice(start, n), schema)?)?;
             start += n;
         }
         self.merge_small(schema)
     }
 
-    fn push(&mut self, seq: WalSeq, batch: RecordBatch) {
+    fn push(&mut self, seq: WalSeq, batch: RecordBatch) -> Result<()> {
         let first_ordinal = self.next_ordinal;
         self.next_ordinal += batch.num_rows() as u64;
         self.live_bytes += rows::logical_bytes(&batch);
         self.memory_bytes += rows::memory_bytes(&batch) as u64;
+        self.live_rows += batch.num_rows() as u64;
         let ids = Arc::clone(rows::id_column(&batch));
+        self.memory_bytes += self.touched.push(seq, &ids)?;
         self.chunks
             .push(Arc::new(Chunk::new(first_ordinal, batch, seq)));
         for row in 0..ids.len() {
-            let ordinal = first_ordinal + row as u64;
-            if let Some(old) = self.index.insert(rows::id_at(&ids, row), ordinal) {
-                self.kill(old, seq);
-            }
+            let place = Place::Row(first_ordinal + row as u64);
+            let before = self.index.insert(rows::id_at(&ids, row), place);
+            self.supersede(before, seq);
         }
+        Ok(())
     }
 
-    fn kill(&mut self, ordinal: u64, seq: WalSeq) {
+    fn supersede(&mut self, before: Option<Place>, seq: WalSeq) {
+        let Some(Place::Row(ordinal)) = before else {
+            return;
+        };
         let Some((chunk, row)) = self.locate(ordinal) else {
             return;
         };
         let bytes = rows::row_bytes(&chunk.rows, row);
         chunk.dead[row].store(seq.0, Ordering::Release);
         self.live_bytes = self.live_bytes.saturating_sub(bytes);
+        self.live_rows = self.live_rows.saturating_sub(1);
+    }
+
+    /// Lets go of what a flush has moved into segments: all that entries up to `up_to` did. Views that hold
+    /// it keep it.
+    ///
+    /// Errors: `Internal` if rows cannot be copied; the tail must be discarded then.
+    pub fn forget(&mut self, up_to: WalSeq, schema: &NamespaceSchema) -> Result<()> {
+        let old = std::mem::take(self);
+        let rest = old.touched.between(up_to, WalSeq(u64::MAX));
+        self.memory_bytes = rest
+            .iter()
+            .map(|(_, ids)| ids.get_array_memory_size() as u64)
+            .sum();
+        self.touched = Arc::new(Touched(RwLock::new(rest)));
+        let gone = old.index.into_iter().filter(|(_, place)| match place {
+            Place::Row(_) => false,
+            Place::Gone(seq) => *seq > up_to,
+        });
+        self.index = gone.collect();
+        for chunk in &old.chunks {
+            if let Some(chunk) = chunk.born_after(up_to, self.next_ordinal)? {
+                self.adopt_chunk(chunk);
+                self.merge_small(schema)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt_chunk(&mut self, chunk: Chunk) {
+        self.next_ordinal += chunk.len() as u64;
+        self.memory_bytes += rows::memory_bytes(&chunk.rows) as u64;
+        self.live_rows += chunk.len() as u64;
+        self.live_bytes += rows::logical_bytes(&chunk.rows);
+        let ids = rows::id_column(&chunk.rows);
+        for row in 0..ids.len() {
+            let place = Place::Row(chunk.first_ordinal + row as u64);
+            self.index.insert(rows::id_at(ids, row), place);
+        }
+        self.chunks.push(Arc::new(chunk));
     }
 
     fn merge_small(&mut self, schema: &NamespaceSchema) -> Result<()> {
@@ -177,14 +317,20 @@ impl Tail {
         (row < chunk.len()).then_some((chunk, row))
     }
 
-    /// The current document of an id, as a batch of one row; `None` where there is none.
+    /// What the tail knows of an id.
     ///
     /// Errors: `Internal` if the row cannot be copied.
-    pub fn get(&self, id: &DocId) -> Result<Option<RecordBatch>> {
-        let located = self.index.get(id).and_then(|ordinal| self.locate(*ordinal));
-        located
-            .map(|(chunk, row)| rows::take_rows(&chunk.rows, &[row as u32]))
-            .transpose()
+    pub fn get(&self, id: &DocId) -> Result<Latest> {
+        match self.index.get(id) {
+            None => Ok(Latest::Unknown),
+            Some(Place::Gone(_)) => Ok(Latest::Deleted),
+            Some(Place::Row(ordinal)) => match self.locate(*ordinal) {
+                Some((chunk, row)) => {
+                    rows::take_rows(&chunk.rows, &[row as u32]).map(Latest::Document)
+                }
+                None => Err(Error::internal("a row of the tail is not in its chunk")),
+            },
+        }
     }
 
     /// What a reader at `seq`, the newest sequence applied, sees.
@@ -192,9 +338,10 @@ impl Tail {
         TailView {
             seq,
             chunks: self.chunks.clone().into(),
-            live_rows: self.index.len() as u64,
+            live_rows: self.live_rows,
             live_bytes: self.live_bytes,
             memory_bytes: self.memory_bytes,
+            touched: Arc::clone(&self.touched),
         }
     }
 

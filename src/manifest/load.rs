@@ -1,9 +1,9 @@
 //! Loading the newest readable manifest.
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::{manifest as codec, path};
 use crate::lsm::State;
-use crate::store::Bucket;
+use crate::store::{Bucket, GetOutcome};
 use crate::types::NamespaceId;
 
 /// Loads the newest manifest that can be read, an older one where the newest is damaged (the log is
@@ -28,4 +28,40 @@ pub async fn load_newest(bucket: &dyn Bucket, id: NamespaceId) -> Result<Option<
         }
     }
     newest_error.map_or(Ok(None), Err)
+}
+
+/// Loads the newest `count` manifests that can be read, newest first; damaged ones are passed over.
+///
+/// Errors: `Unavailable`; `unknown_format` of any.
+pub async fn load_newest_of(
+    bucket: &dyn Bucket,
+    id: NamespaceId,
+    count: usize,
+) -> Result<Vec<State>> {
+    let mut states = Vec::new();
+    for listed in bucket.list(&path::manifest_prefix(id), None, None).await? {
+        if states.len() == count {
+            break;
+        }
+        match load_one(bucket, id, &listed.key).await {
+            Ok(state) => states.extend(state),
+            Err(error) if error.code() == "unknown_format" => return Err(error),
+            Err(error) if error.kind() == ErrorKind::Corrupted => {
+                tracing::error!(object_key = %listed.key, error = %error, "manifest is damaged");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(states)
+}
+
+/// `None` where it was deleted since it was listed.
+async fn load_one(bucket: &dyn Bucket, id: NamespaceId, key: &str) -> Result<Option<State>> {
+    match bucket.get(key).await? {
+        GetOutcome::Missing { .. } => Ok(None),
+        GetOutcome::Found(found) => {
+            let seq = path::parse_manifest(id, key)?;
+            codec::decode(key, Some(seq), &found.bytes).map(Some)
+        }
+    }
 }

@@ -10,9 +10,9 @@ mod proof;
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{Slot, path, wal as codec};
-use crate::lsm::Anchor;
+use crate::lsm::{Anchor, SlotHeader};
 use crate::store::{Bucket, Fetched, GetOutcome, StoreKind};
 use crate::types::{Clock, Entropy, NamespaceId, SlotName, Timestamp};
 
@@ -88,7 +88,9 @@ impl Wal {
         match self.bucket.get(&key).await? {
             GetOutcome::Missing { store_date } => Ok(ReadSlot::Missing { store_date }),
             GetOutcome::Found(Fetched { bytes, .. }) => {
-                Ok(ReadSlot::Found(Box::new(codec::decode(&key, &bytes)?)))
+                let found = codec::decode(&key, &bytes)?;
+                in_place(&key, slot, &found.header)?;
+                Ok(ReadSlot::Found(Box::new(found)))
             }
         }
     }
@@ -110,6 +112,7 @@ impl Wal {
                     return Ok(false);
                 };
                 let head = codec::decode_header(&key, &found.bytes)?;
+                in_place(&key, slot, &head)?;
                 Ok(head.nonce == nonce)
             }
             Anchor::NoManifest => {
@@ -119,4 +122,15 @@ impl Wal {
             }
         }
     }
+}
+
+/// A slot says where it lies: the bytes of another one are damage, however whole they are.
+fn in_place(key: &str, slot: SlotName, found: &SlotHeader) -> Result<()> {
+    if found.slot == slot {
+        return Ok(());
+    }
+    Err(Error::corrupted(format!(
+        "object `{key}` is damaged: place: expected {slot}, found {}",
+        found.slot
+    )))
 }

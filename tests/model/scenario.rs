@@ -193,7 +193,10 @@ fn written(batch: u8) -> Entry {
 }
 
 fn init() -> Entry {
-    Entry::Init { created_at_ms: 0 }
+    Entry::Init {
+        created_at_ms: 0,
+        rotation: None,
+    }
 }
 
 fn claim() -> Entry {
@@ -207,6 +210,8 @@ fn flushed(claim: u64, up_to: u64) -> Entry {
         claim: WalSeq(claim),
         base: WalSeq(0),
         up_to: WalSeq(up_to),
+        segments: Vec::new(),
+        deletions: Vec::new(),
     }
 }
 

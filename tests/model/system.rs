@@ -190,7 +190,14 @@ impl System {
             }
             Op::Flush => match (node.claim, node.uploaded) {
                 (Some(claim), Some((base, up_to))) if node.state.claims.contains_key(&claim) => {
-                    begin_append(node, Entry::Flush { claim, base, up_to });
+                    let entry = Entry::Flush {
+                        claim,
+                        base,
+                        up_to,
+                        segments: Vec::new(),
+                        deletions: Vec::new(),
+                    };
+                    begin_append(node, entry);
                 }
                 _ => node.finish(),
             },
