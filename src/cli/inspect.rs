@@ -6,18 +6,18 @@ use super::wire;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, Genesis, Hint, NameRecord, StoreRecord};
-use crate::format::{manifest, path, wal};
-use crate::store;
+use crate::format::segment::Footer;
+use crate::format::{deletions, manifest, path, wal};
+use crate::store::Bucket;
+
+/// Bytes of the end of an index file that are read first.
+const END_BYTES: u64 = 256 << 10;
 
 /// Prints what lies under `key`.
 pub(super) fn inspect(settings: &Settings, key: &str) -> Result<()> {
     wire::runtime()?.block_on(async {
         let url = &settings.storage.url;
-        // Opening makes a missing directory: right for a server, wrong for a look at a mistyped one.
-        if !store::open::exists(url).await? {
-            let message = format!("directory `{url}` was not found");
-            return Err(Error::new(ErrorKind::NotFound, "object_not_found", message));
-        }
+        wire::must_exist(url).await?;
         let parts = wire::parts(settings).await?;
         if key.is_empty() || key.ends_with('/') {
             for listed in parts.bucket.list(key, None, None).await? {
@@ -25,14 +25,16 @@ pub(super) fn inspect(settings: &Settings, key: &str) -> Result<()> {
             }
             return Ok(());
         }
-        let found = parts.bucket.get(key).await?.found().ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                "object_not_found",
-                format!("object `{key}` was not found in {}", parts.bucket.url()),
-            )
-        })?;
-        let shown = describe(key, &found.bytes)?;
+        let shown = match key.rsplit_once('.') {
+            Some((_, "idx")) => footer(&*parts.bucket, key).await?,
+            // What is known of the documents stands in the footer beside them.
+            Some((stem, "parquet")) => footer(&*parts.bucket, &format!("{stem}.idx")).await?,
+            _ => {
+                let found = parts.bucket.get(key).await?.found();
+                let found = found.ok_or_else(|| not_found(&*parts.bucket, key))?;
+                describe(key, &found.bytes)?
+            }
+        };
         let text = serde_json::to_string_pretty(&shown)
             .map_err(|error| Error::internal("the object does not print").with_source(error))?;
         println!("{text}");
@@ -40,7 +42,67 @@ pub(super) fn inspect(settings: &Settings, key: &str) -> Result<()> {
     })
 }
 
+fn not_found(bucket: &dyn Bucket, key: &str) -> Error {
+    let message = format!("object `{key}` was not found in {}", bucket.url());
+    Error::new(ErrorKind::NotFound, "object_not_found", message)
+}
+
+/// Reads the footer at the end of an index file, in ever larger pieces from its end: nothing else is read.
+async fn footer(bucket: &dyn Bucket, key: &str) -> Result<Json> {
+    let listed = bucket.list(key, None, Some(1)).await?;
+    let listed = listed.into_iter().find(|listed| listed.key == key);
+    let size = listed.ok_or_else(|| not_found(bucket, key))?.size_bytes;
+    let mut piece = END_BYTES;
+    loop {
+        let range = size.saturating_sub(piece)..size;
+        let found = bucket.get_range(key, range).await?.found();
+        let end = found.ok_or_else(|| not_found(bucket, key))?.bytes;
+        if let Some(footer) = Footer::find(key, &end)? {
+            return segment(key, size, &footer);
+        }
+        if piece >= size {
+            return Err(Error::corrupted(format!(
+                "object `{key}` is damaged: end: expected a footer, found none"
+            )));
+        }
+        piece = piece.saturating_mul(8);
+    }
+}
+
+fn segment(key: &str, size: u64, footer: &Footer) -> Result<Json> {
+    let columns = footer.columns().iter().map(
+        |column| json!({"attribute": column.attr, "type": column.kind, "nulls": column.nulls}),
+    );
+    Ok(json!({
+        "index": {"key": key, "bytes": size, "footer_at": footer.index_sums().bytes()},
+        "documents": {
+            "key": key.replace(".idx", ".parquet"),
+            "bytes": footer.parquet_sums().bytes(),
+        },
+        "rows": footer.rows(),
+        "row_order": footer.row_order(),
+        "logical_bytes": footer.logical_bytes(),
+        "id_kind": footer.id_kind(),
+        "columns": columns.collect::<Vec<_>>(),
+        "stats": to_json(footer.stats())?,
+        "sections": to_json(footer.sections())?,
+    }))
+}
+
+fn bitmap(key: &str, bytes: &[u8]) -> Result<Json> {
+    let rows = deletions::parse(key, deletions::open(key, bytes)?)?;
+    Ok(json!({
+        "rows_deleted": rows.len(),
+        "first": rows.min(),
+        "last": rows.max(),
+        "bytes": bytes.len(),
+    }))
+}
+
 fn describe(key: &str, bytes: &bytes::Bytes) -> Result<Json> {
+    if key.ends_with(".dvs") {
+        return bitmap(key, bytes);
+    }
     if key.contains("/wal/") {
         return slot(key, bytes);
     }

@@ -4,6 +4,7 @@
 
 mod demo;
 mod doctor;
+mod fsck;
 mod inspect;
 mod serve;
 mod wire;
@@ -30,6 +31,8 @@ enum Command {
     Serve(ServeArgs),
     /// Print a stored object as JSON, or list keys; changes nothing
     Inspect(InspectArgs),
+    /// Read and hash everything that is stored again, and tell what is damaged, missing or of no use; changes nothing
+    Fsck(FsckArgs),
     /// Check the settings and that the store keeps every law Elacsym needs; remove leftovers of crashes
     Doctor(SettingsArgs),
 }
@@ -68,6 +71,14 @@ struct InspectArgs {
     key: String,
 }
 
+#[derive(Debug, Args)]
+struct FsckArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Namespace to check; default all
+    namespace: Option<String>,
+}
+
 impl SettingsArgs {
     fn load(&self, flags: &[(&str, &Option<String>)]) -> Result<Settings> {
         let mut overrides = Vec::new();
@@ -99,6 +110,10 @@ pub fn run() -> ExitCode {
             .settings
             .load(&[])
             .and_then(|settings| inspect::inspect(&settings, &args.key)),
+        Command::Fsck(args) => args
+            .settings
+            .load(&[])
+            .and_then(|settings| fsck::fsck(&settings, args.namespace.as_deref())),
         Command::Doctor(args) => args
             .load(&[])
             .and_then(|settings| doctor::doctor(&settings)),
@@ -115,7 +130,7 @@ pub fn run() -> ExitCode {
 /// 2 where the command line or a setting is at fault, else 1.
 fn exit_code(error: &Error) -> u8 {
     match error.code() {
-        "invalid_config" | "invalid_request" | "invalid_store_url" => 2,
+        "invalid_config" | "invalid_request" | "invalid_namespace_name" | "invalid_store_url" => 2,
         _ => 1,
     }
 }

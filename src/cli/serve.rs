@@ -11,6 +11,7 @@ use crate::access::Keyring;
 use crate::config::{Freshness, Settings};
 use crate::error::{Error, Result};
 use crate::http::{AppState, router};
+use crate::lsm::Rotation;
 use crate::namespace::{Engine, EngineOptions, World};
 use crate::runtime::clock::within_ms;
 use crate::runtime::memory::memory_bytes;
@@ -139,6 +140,13 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         tail_slow_bytes: settings.tail.slow_bytes,
         tail_max_bytes: settings.tail.max_bytes,
         node_tail_bytes: settings.tail.node_bytes_of(memory_bytes()),
+        flush_bytes: settings.flush.bytes,
+        flush_slots: settings.flush.slots,
+        flush_age_ms: settings.flush.age_ms,
+        rotation: Rotation::default(),
+        keep_blocks: settings.flush.keep_blocks,
+        claim_patience_ms: settings.flush.claim_patience_ms,
+        cache_bytes: settings.cache.memory_bytes_of(memory_bytes()),
         max_concurrent_queries: settings.query.max_concurrent,
         query_queue_ms: settings.query.max_queue_ms,
     }

@@ -81,6 +81,18 @@ fn options(storage: &StorageSettings) -> StoreOptions {
     }
 }
 
+/// Makes sure that there is something to look at: opening makes a missing directory, which is right for a
+/// server and wrong for a look at a mistyped one.
+///
+/// Errors: `NotFound`.
+pub(super) async fn must_exist(url: &str) -> Result<()> {
+    if open::exists(url).await? {
+        return Ok(());
+    }
+    let message = format!("directory `{url}` was not found");
+    Err(Error::new(ErrorKind::NotFound, "object_not_found", message))
+}
+
 /// Makes sure that the store keeps the laws; a store that has passed them says so in its `STORE` object.
 ///
 /// Errors: `Unavailable` naming the store and the law it breaks.

@@ -1,0 +1,55 @@
+//! `elacsym fsck`: prints what a check of the store finds.
+
+use super::wire;
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::namespace::fsck::{self, Finding};
+use crate::types::NamespaceName;
+
+/// Checks one namespace or all. Errors: `Corrupted` where something is damaged or missing.
+pub(super) fn fsck(settings: &Settings, namespace: Option<&str>) -> Result<()> {
+    let name = namespace.map(NamespaceName::parse).transpose()?;
+    wire::runtime()?.block_on(async {
+        wire::must_exist(&settings.storage.url).await?;
+        let parts = wire::parts(settings).await?;
+        let (bucket, clock, entropy) = (parts.bucket, parts.clock, parts.entropy);
+        let done = fsck::check(bucket, clock, entropy, name.as_ref(), &mut print).await?;
+        println!(
+            "checked {} namespaces: {} objects read, {} bytes",
+            done.namespaces, done.objects, done.bytes
+        );
+        if done.orphans > 0 {
+            println!(
+                "{} orphans take {} bytes: nothing refers to them, they cost space only",
+                done.orphans, done.orphan_bytes
+            );
+        }
+        if done.advisory > 0 {
+            println!(
+                "{} damaged advisory copies: harmless, they are passed over and written again",
+                done.advisory
+            );
+        }
+        match done.is_clean() {
+            true => println!("no damage"),
+            false => {
+                return Err(Error::corrupted(format!(
+                    "{} objects are damaged, {} are missing",
+                    done.damaged, done.missing
+                )));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn print(finding: &Finding) {
+    match finding {
+        Finding::Damaged { object, error } => println!("damaged   {object}: {error}"),
+        Finding::Missing { object, needed_by } => {
+            println!("missing   {object}: needed by {needed_by}");
+        }
+        Finding::Advisory { object, error } => println!("advisory  {object}: {error}"),
+        Finding::Orphan { object, bytes } => println!("orphan    {object}: {bytes} bytes"),
+    }
+}

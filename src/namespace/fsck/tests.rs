@@ -1,0 +1,187 @@
+//! Checks of stores in memory: clean, damaged, short of objects, with objects too many.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::namespace::{Engine, EngineOptions, World};
+use crate::runtime::{ComputePool, ManualClock, SeededEntropy};
+use crate::store::object::ObjectBucket;
+use crate::telemetry::Metrics;
+use crate::types::document::{Document, RawValue, WriteBatch};
+use crate::types::{Timestamp, WalSeq};
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)))
+}
+
+fn entropy() -> Arc<dyn Entropy> {
+    Arc::new(SeededEntropy::new(1))
+}
+
+fn name() -> NamespaceName {
+    NamespaceName::parse("books").expect("a legal name")
+}
+
+fn upsert(ids: std::ops::Range<i64>) -> WriteBatch {
+    let document = |id| Document {
+        id: RawValue::Int(id),
+        attributes: vec![(Arc::from("year"), RawValue::Int(id))],
+    };
+    WriteBatch {
+        upserts: ids.map(document).collect(),
+        has_upserts: true,
+        ..WriteBatch::default()
+    }
+}
+
+/// A store with a flushed namespace: two segments, a bitmap, a tail of two slots.
+async fn flushed() -> (Arc<dyn Bucket>, Engine) {
+    let bucket: Arc<dyn Bucket> = Arc::new(ObjectBucket::memory());
+    let world = World {
+        bucket: Arc::clone(&bucket),
+        clock: clock(),
+        entropy: entropy(),
+        compute: Arc::new(ComputePool::new(1).expect("threads start")),
+        metrics: Arc::new(Metrics::new().expect("metric names are unique")),
+    };
+    let engine = Engine::new(world, EngineOptions::default());
+    for round in 0..2 {
+        let batch = upsert(round * 5..round * 5 + 10);
+        engine.write(&name(), batch, None).await.expect("a commit");
+        engine.flush(&name()).await.expect("a flush");
+    }
+    for round in 0..2 {
+        let batch = upsert(round..round + 1);
+        engine.write(&name(), batch, None).await.expect("a commit");
+    }
+    engine.finish().await;
+    let record = StoreRecord {
+        store: NamespaceId(uuid::Uuid::from_u128(1)),
+        conformance: 1,
+    };
+    let record = Bytes::from(record::encode(&record));
+    bucket.put(path::STORE, record).await.expect("a put");
+    (bucket, engine)
+}
+
+async fn run(bucket: &Arc<dyn Bucket>) -> (Checked, Vec<Finding>) {
+    let mut found = Vec::new();
+    let mut tell = |finding: &Finding| found.push(finding.clone());
+    let done = check(Arc::clone(bucket), clock(), entropy(), None, &mut tell).await;
+    (done.expect("the store answers"), found)
+}
+
+async fn keys(bucket: &Arc<dyn Bucket>, part: &str) -> Vec<String> {
+    let listed = bucket.list("", None, None).await.expect("a listing");
+    let keys = listed.into_iter().map(|object| object.key);
+    keys.filter(|key| key.contains(part)).collect()
+}
+
+#[tokio::test]
+async fn check_of_a_whole_store_finds_nothing_and_reads_everything() {
+    let (bucket, _) = flushed().await;
+    let (done, found) = run(&bucket).await;
+    assert_eq!(found, []);
+    let all = keys(&bucket, "").await.len() as u64;
+    assert_eq!((done.namespaces, done.objects), (1, all));
+}
+
+#[tokio::test]
+async fn check_of_damaged_objects_names_each() {
+    for part in [
+        "/wal/",
+        "/manifest/",
+        ".parquet",
+        ".idx",
+        "/genesis",
+        "STORE",
+        "00000001",
+    ] {
+        let (bucket, _) = flushed().await;
+        for key in keys(&bucket, part).await {
+            let whole = bucket.get(&key).await.expect("it answers").into_bytes();
+            let whole = whole.expect("it is there");
+            let mut bytes = whole.to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 4;
+            bucket.put(&key, bytes.into()).await.expect("a put");
+            let (done, found) = run(&bucket).await;
+            let named = found.iter().any(
+                |finding| matches!(finding, Finding::Damaged { object, .. } if *object == key),
+            );
+            assert!(named && !done.is_clean(), "{key}: {found:?}");
+            bucket.put(&key, whole).await.expect("a put");
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_of_missing_objects_names_each() {
+    for part in [".parquet", ".idx", "/genesis", "STORE"] {
+        let (bucket, _) = flushed().await;
+        for key in keys(&bucket, part).await {
+            let whole = bucket.get(&key).await.expect("it answers").into_bytes();
+            bucket.delete(&key).await.expect("a delete");
+            let (done, found) = run(&bucket).await;
+            let missing = found.iter().any(
+                |finding| matches!(finding, Finding::Missing { object, .. } if *object == key),
+            );
+            assert!(missing && !done.is_clean(), "{key}: {found:?}");
+            let whole = whole.expect("it was there");
+            bucket.put(&key, whole).await.expect("a put");
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_of_a_hole_in_the_log_names_the_slot() {
+    let (bucket, _) = flushed().await;
+    let slots = keys(&bucket, "/wal/").await;
+    let hole = &slots[slots.len() - 2];
+    bucket.delete(hole).await.expect("a delete");
+    let (done, found) = run(&bucket).await;
+    let missing =
+        |finding: &Finding| matches!(finding, Finding::Missing { object, .. } if object == hole);
+    assert!(found.iter().any(missing), "{found:?}");
+    assert_eq!(done.damaged, 0, "{found:?}");
+}
+
+#[tokio::test]
+async fn check_calls_uploads_of_an_ended_claim_orphans_and_stays_clean() {
+    let (bucket, _) = flushed().await;
+    let known = &keys(&bucket, ".parquet").await[0];
+    let id = known.split('/').nth(1).expect("the id");
+    let id = NamespaceId(id.parse().expect("an id"));
+    // Sequence 1 is no claim that is active; 10,000 is of a claim that this check has not seen.
+    let orphan = path::segment_index(id, WalSeq(1), 0);
+    let newer = path::segment_index(id, WalSeq(10_000), 0);
+    for key in [&orphan, &newer] {
+        let bytes = Bytes::from_static(b"left");
+        bucket.put(key, bytes).await.expect("a put");
+    }
+    let (done, found) = run(&bucket).await;
+    let object = orphan;
+    assert_eq!(found, [Finding::Orphan { object, bytes: 4 }]);
+    assert!(done.is_clean() && done.orphan_bytes == 4);
+}
+
+#[tokio::test]
+async fn check_calls_a_damaged_head_advisory_and_stays_clean() {
+    let (bucket, _) = flushed().await;
+    for key in [keys(&bucket, "/head").await, keys(&bucket, "~hint").await].concat() {
+        let bytes = Bytes::from_static(b"nonsense");
+        bucket.put(&key, bytes).await.expect("a put");
+    }
+    let (done, found) = run(&bucket).await;
+    assert!(done.is_clean() && done.advisory == 2, "{found:?}");
+}
+
+#[tokio::test]
+async fn check_of_an_unknown_name_is_not_found() {
+    let (bucket, _) = flushed().await;
+    let other = NamespaceName::parse("other").expect("a legal name");
+    let error = check(bucket, clock(), entropy(), Some(&other), &mut |_| {}).await;
+    assert_eq!(error.expect_err("none").code(), "namespace_not_found");
+}
