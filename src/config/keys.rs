@@ -60,6 +60,12 @@ pub(super) const KEYS: &[Key] = keys![
     tail.slow_bytes,
     tail.max_bytes,
     tail.node_bytes,
+    flush.bytes,
+    flush.slots,
+    flush.age_ms,
+    flush.keep_blocks,
+    flush.claim_patience_ms,
+    cache.memory_bytes,
     query.max_concurrent,
     query.max_queue_ms,
 ];

@@ -18,8 +18,8 @@ use serde::Serialize;
 
 pub use load::{load, resolve};
 pub use sections::{
-    AuthSettings, ComputeSettings, LogSettings, QuerySettings, ServerSettings, StorageSettings,
-    TailSettings, WalSettings,
+    AuthSettings, CacheSettings, ComputeSettings, FlushSettings, LogSettings, QuerySettings,
+    ServerSettings, StorageSettings, TailSettings, WalSettings,
 };
 pub use values::{Freshness, KeyDigest, LogFormat, Secret};
 
@@ -40,6 +40,10 @@ pub struct Settings {
     pub wal: WalSettings,
     /// Rows that are committed but in no segment yet.
     pub tail: TailSettings,
+    /// When rows move from the log into segments.
+    pub flush: FlushSettings,
+    /// Memory for what is read from segments.
+    pub cache: CacheSettings,
     /// Admission of queries.
     pub query: QuerySettings,
 }

@@ -152,6 +152,53 @@ impl TailSettings {
     }
 }
 
+/// `[flush]`: when rows move from the log into segments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FlushSettings {
+    /// Tail memory of one namespace from which it is flushed, bytes. Default 64 MiB: a segment worth reading.
+    pub bytes: u64,
+    /// Commits after the last flush from which a namespace is flushed: what an open reads. Default 0: 2,048
+    /// in stores over HTTP, 16,384 on a local disk.
+    pub slots: u64,
+    /// How long after a write a namespace is flushed at the latest, milliseconds. Default 1 h.
+    pub age_ms: u64,
+    /// Newest blocks of a log that stay though they are flushed. Default 2: nodes that lag catch up by them.
+    pub keep_blocks: u64,
+    /// How long another node's claim to flush is respected at first, milliseconds; doubled, up to a minute, each
+    /// time that taking one back led to no flush. Default 5 s: longer than most flushes take.
+    pub claim_patience_ms: u64,
+}
+
+impl Default for FlushSettings {
+    fn default() -> Self {
+        Self {
+            bytes: limits::FLUSH_BYTES,
+            slots: 0,
+            age_ms: limits::FLUSH_AGE_MS,
+            keep_blocks: limits::KEEP_BLOCKS,
+            claim_patience_ms: limits::CLAIM_PATIENCE_MS,
+        }
+    }
+}
+
+/// `[cache]`: memory for what is read from segments.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct CacheSettings {
+    /// Bytes of blocks kept. Default 0: a quarter of the memory, as much as the tails; the rest is for queries.
+    pub memory_bytes: u64,
+}
+
+impl CacheSettings {
+    /// Returns the bytes the cache may take on a node with `memory_bytes` of memory: `memory_bytes` as
+    /// set, or a quarter of the memory where that is 0, and never less than the smallest cache.
+    pub fn memory_bytes_of(&self, memory_bytes: u64) -> u64 {
+        match self.memory_bytes {
+            0 => (memory_bytes / 4).max(limits::CACHE_BYTES_MIN),
+            bytes => bytes,
+        }
+    }
+}
+
 /// `[query]`: admission of queries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QuerySettings {

@@ -327,6 +327,7 @@ fn rules_between_keys_are_checked() {
         ("[storage]\nendpoint = \"127.0.0.1:9000\"", "is no URL"),
         ("[tail]\nslow_bytes = 268435457", "above `tail.max_bytes`"),
         ("[tail]\nnode_bytes = 1", "no room for one full tail"),
+        ("[cache]\nmemory_bytes = 1", "0 or at least 16777216"),
         ("[compute]\nthreads = 5000", "0 to 4096"),
     ];
     for (text, part) in cases {
@@ -366,4 +367,15 @@ fn tail_of_node_is_a_quarter_of_memory_but_fits_one_tail() {
         ..tail
     };
     assert_eq!(fixed.node_bytes_of(16 << 30), 1 << 30);
+}
+
+#[test]
+fn cache_of_node_is_a_quarter_of_memory_but_not_tiny() {
+    let cache = CacheSettings::default();
+    assert_eq!(cache.memory_bytes_of(16 << 30), 4 << 30);
+    assert_eq!(cache.memory_bytes_of(1 << 20), 16 << 20);
+    let fixed = CacheSettings {
+        memory_bytes: 1 << 30,
+    };
+    assert_eq!(fixed.memory_bytes_of(16 << 30), 1 << 30);
 }

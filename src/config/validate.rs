@@ -1,6 +1,6 @@
 //! The rules between keys. All violations are reported at once.
 
-use super::{AuthSettings, ServerSettings, Settings, StorageSettings, TailSettings};
+use super::{AuthSettings, CacheSettings, ServerSettings, Settings, StorageSettings, TailSettings};
 use crate::types::limits;
 
 /// More threads than any machine has cores: such a number is a mistake.
@@ -15,6 +15,7 @@ pub fn violations(settings: &Settings) -> Vec<String> {
     check_bodies(&settings.server, &mut found);
     check_storage(&settings.storage, &mut found);
     check_tail(&settings.tail, &mut found);
+    check_cache(&settings.cache, &mut found);
     if settings.compute.threads > THREADS_MAX {
         found.push(format!(
             "`compute.threads` is too large: expected 0 to {THREADS_MAX}, found {}",
@@ -41,6 +42,9 @@ fn check_positive(settings: &Settings, found: &mut Vec<String>) {
         ),
         ("storage.retry_budget_ms", settings.storage.retry_budget_ms),
         ("tail.slow_bytes", settings.tail.slow_bytes),
+        ("flush.bytes", settings.flush.bytes),
+        ("flush.age_ms", settings.flush.age_ms),
+        ("flush.claim_patience_ms", settings.flush.claim_patience_ms),
         ("query.max_concurrent", settings.query.max_concurrent as u64),
     ];
     for (name, value) in positive {
@@ -139,6 +143,16 @@ fn check_tail(tail: &TailSettings, found: &mut Vec<String>) {
             "`tail.node_bytes` has no room for one full tail: expected 0 or at least \
              `tail.max_bytes` = {}, found {}",
             tail.max_bytes, tail.node_bytes
+        ));
+    }
+}
+
+fn check_cache(cache: &CacheSettings, found: &mut Vec<String>) {
+    let least = limits::CACHE_BYTES_MIN;
+    if cache.memory_bytes != 0 && cache.memory_bytes < least {
+        found.push(format!(
+            "`cache.memory_bytes` is too small: expected 0 or at least {least}, found {}",
+            cache.memory_bytes
         ));
     }
 }

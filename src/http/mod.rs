@@ -7,6 +7,7 @@
 mod body;
 mod dto;
 mod error;
+mod extension;
 mod extract;
 mod observe;
 mod process;
@@ -60,9 +61,10 @@ pub(super) const SCHEMA: &str = "/v1/namespaces/{ns}/schema";
 pub(super) const METADATA_V1: &str = "/v1/namespaces/{ns}/metadata";
 pub(super) const METADATA_V2: &str = "/v2/namespaces/{ns}/metadata";
 pub(super) const WARM: &str = "/v1/namespaces/{ns}/hint_cache_warm";
+pub(super) const FLUSH: &str = "/v1/namespaces/{ns}/flush";
 
 /// Every pattern that is served.
-pub(super) const SERVED: [&str; 12] = [
+pub(super) const SERVED: [&str; 13] = [
     LIVEZ,
     READY,
     READYZ,
@@ -75,6 +77,7 @@ pub(super) const SERVED: [&str; 12] = [
     METADATA_V1,
     METADATA_V2,
     WARM,
+    FLUSH,
 ];
 
 /// Builds the router: the route table, and around it, from the inside out, authentication, observation
@@ -92,7 +95,8 @@ pub fn router(state: AppState) -> Router {
         .route(SCHEMA, get(v2::schema).post(v2::update_schema))
         .route(METADATA_V1, get(v2::metadata_v1).patch(unserved::answer))
         .route(METADATA_V2, get(v2::metadata_v2))
-        .route(WARM, get(v2::warm));
+        .route(WARM, get(v2::warm))
+        .route(FLUSH, post(extension::flush));
     for path in unserved::PATHS {
         routes = routes.route(path, axum::routing::any(unserved::answer));
     }

@@ -81,6 +81,7 @@ impl Facts {
             ));
         }
         Error::unavailable(format!("the request was not done within {limit_ms} ms"))
+            .with_retry_after_ms(1_000)
     }
 
     /// Gives errors their body and every answer its id.

@@ -1,43 +1,53 @@
 //! One open namespace on this node: its log, its tail, and the view that readers take.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::Shared;
+use super::deaths::Deaths;
+use super::flush::Flusher;
 use super::open;
 use super::read::Probe;
 use super::write::CommitQueue;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::RowMask;
 use crate::format::Slot;
-use crate::lsm::state::Life;
-use crate::lsm::{self, Applied, Entry, State, Tail, TailView};
-use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, Timestamp, WalSeq};
+use crate::lsm::{self, Applied, Entry, Segment, SegmentId, State, Tail, TailView};
+use crate::segment::SegmentReader;
+use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, WalSeq};
 use crate::wal::{Advanced, Proof, Wal};
 
 /// The log as this node knows it, and the rows it brought.
 #[derive(Debug)]
 pub(crate) struct Log {
-    pub(crate) state: State,
+    pub(crate) state: Arc<State>,
     pub(crate) tail: Tail,
     pub(crate) proof: Proof,
 }
 
 impl Log {
     /// Takes slots that were adopted.
-    pub(crate) fn adopt(&mut self, state: State, adopted: &[(Slot, Applied)]) -> Result<()> {
+    pub(crate) fn adopt(&mut self, state: Arc<State>, adopted: &[(Slot, Applied)]) -> Result<()> {
         self.state = state;
-        for (slot, applied) in adopted {
-            if *applied == Applied::Effective && matches!(slot.entry, Entry::Write(_)) {
-                self.tail.apply(
+        let schema = &self.state.schema;
+        let effective = adopted
+            .iter()
+            .filter(|(_, applied)| *applied == Applied::Effective);
+        for (slot, _) in effective {
+            match &slot.entry {
+                Entry::Write(_) => self.tail.apply(
                     slot.header.seq,
                     slot.effects.upserts.as_ref(),
                     slot.effects.deletes.as_ref(),
-                    &self.state.schema,
-                )?;
+                    schema,
+                )?,
+                Entry::Flush { up_to, .. } => self.tail.forget(*up_to, schema)?,
+                _ => {}
             }
         }
         Ok(())
@@ -48,11 +58,13 @@ impl Log {
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) seq: WalSeq,
-    pub(crate) life: Life,
     pub(crate) schema: Arc<NamespaceSchema>,
-    pub(crate) created_at: Timestamp,
-    pub(crate) written_at: Timestamp,
+    pub(crate) state: Arc<State>,
     pub(crate) tail: TailView,
+    /// A reader for each live segment, in the order of the state.
+    pub(crate) segments: Arc<[SegmentReader]>,
+    /// The rows of each that this view sees: found out by the first who asks.
+    pub(super) live_rows: OnceCell<Arc<[Arc<RowMask>]>>,
     /// How to ask whether it is still current.
     pub(crate) probe: lsm::Probe,
     /// The proof of this very state: a newer state's would let this view pass for current.
@@ -60,14 +72,24 @@ pub(crate) struct View {
 }
 
 impl View {
-    fn of(log: &Log) -> Self {
+    /// The view of a log; readers of segments that `before` had are kept, with what they have learnt.
+    fn of(log: &Log, before: Option<&Self>, shared: &Shared) -> Self {
         let state = &log.state;
+        let known: HashMap<SegmentId, &SegmentReader> = before
+            .iter()
+            .flat_map(|view| view.segments.iter())
+            .map(|reader| (reader.segment().id, reader))
+            .collect();
+        let reader = |segment: &Arc<Segment>| match known.get(&segment.id) {
+            Some(reader) => (*reader).clone(),
+            None => shared.reader(segment),
+        };
         Self {
+            segments: state.segments.iter().map(reader).collect(),
+            live_rows: OnceCell::new(),
             seq: state.seq,
-            life: state.life,
             schema: Arc::clone(&state.schema),
-            created_at: state.created_at,
-            written_at: state.written_at,
+            state: Arc::clone(state),
             tail: log.tail.view(state.seq),
             probe: lsm::Probe::of(state),
             proof: Mutex::new(log.proof),
@@ -105,6 +127,8 @@ pub(crate) struct Namespace {
     view: ArcSwap<View>,
     pub(crate) queue: CommitQueue,
     pub(crate) probe: Probe,
+    pub(crate) deaths: Deaths,
+    pub(crate) flusher: Flusher,
     /// When its view was last proven current, monotonic milliseconds.
     proven_at_ms: AtomicU64,
     used_at_ms: AtomicU64,
@@ -121,10 +145,12 @@ impl Namespace {
     ) -> Arc<Self> {
         let now = shared.clock.monotonic_ms();
         let namespace = Arc::new(Self {
-            view: ArcSwap::from_pointee(View::of(&log)),
+            view: ArcSwap::from_pointee(View::of(&log, None, &shared)),
             log: AsyncMutex::new(Some(log)),
             queue: CommitQueue::default(),
             probe: Probe::default(),
+            deaths: Deaths::default(),
+            flusher: Flusher::default(),
             proven_at_ms: AtomicU64::new(began_ms),
             used_at_ms: AtomicU64::new(now),
             shared,
@@ -166,7 +192,8 @@ impl Namespace {
 
     /// Publishes what the log says now.
     pub(crate) fn publish(&self, log: &Log) -> Arc<View> {
-        let view = Arc::new(View::of(log));
+        let before = self.view();
+        let view = Arc::new(View::of(log, Some(&before), &self.shared));
         let old = self.view.swap(Arc::clone(&view));
         self.count_tail(old.tail.live_rows, old.tail.memory_bytes, &view);
         view
@@ -192,7 +219,12 @@ impl Namespace {
                 }
                 Ok(log)
             }
-            None => open::open_log(&self.wal, None).await,
+            None => {
+                let log = open::open_log(&self.wal, None).await?;
+                // Whoever decides by this log reads flushed documents through the view: it must not be older.
+                self.publish(&log);
+                Ok(log)
+            }
         }
     }
 
@@ -202,7 +234,7 @@ impl Namespace {
         let began_ms = self.shared.clock.monotonic_ms();
         let mut log = self.take_log(slot).await?;
         // The state and rows of `log` stay whole until everything has been read.
-        let advanced = match self.wal.advance(log.state.clone(), log.proof).await {
+        let advanced = match self.wal.advance((*log.state).clone(), log.proof).await {
             Ok(advanced) => advanced,
             Err(error) => {
                 *slot = Some(log);
@@ -215,7 +247,7 @@ impl Namespace {
                 adopted,
                 proof,
             } => {
-                log.adopt(*state, &adopted)?;
+                log.adopt(Arc::from(state), &adopted)?;
                 log.proof = proof;
             }
             Advanced::Reopen => {

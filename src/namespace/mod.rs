@@ -4,7 +4,11 @@
 //! Must not know: HTTP, JSON, status codes. Read `Engine` first.
 
 pub mod bind;
+mod clean;
+mod deaths;
 pub mod describe;
+mod flush;
+pub mod fsck;
 mod handle;
 mod name;
 mod open;
@@ -16,24 +20,32 @@ mod writable;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::path;
 use crate::format::record::NameRecord;
 use crate::lsm::state::Life;
+use crate::lsm::{Rotation, Segment};
 use crate::query::reply::Reply;
 use crate::query::request::{Consistency, Query};
 use crate::runtime::clock::within_ms;
 use crate::runtime::compute::ComputePool;
+use crate::runtime::shutdown::Shutdown;
 use crate::runtime::tasks::Tasks;
-use crate::store::Bucket;
+use crate::segment::SegmentReader;
+use crate::store::cache::{BlockCache, CacheLimits};
+use crate::store::{Bucket, GetOutcome};
 use crate::telemetry::metrics::Metrics;
 use crate::types::document::{SchemaSpec, WriteBatch, WriteOutcome};
-use crate::types::{Clock, Entropy, NamespaceId, NamespaceName, NamespaceSchema, limits};
+use crate::types::{
+    Clock, Entropy, NamespaceId, NamespaceName, NamespaceSchema, ObjectRef, limits,
+};
 use crate::wal::Wal;
+
+pub use flush::Flushed;
 
 use describe::{Description, Health, NamespacePage};
 use handle::{Namespace, not_found};
@@ -66,6 +78,21 @@ pub struct EngineOptions {
     pub tail_max_bytes: u64,
     /// Tail memory of all namespaces from which idle ones are closed, bytes.
     pub node_tail_bytes: u64,
+    /// Tail memory of one namespace from which it is flushed, bytes.
+    pub flush_bytes: u64,
+    /// Slots after the last flush from which a namespace is flushed; 0: by the kind of the store.
+    pub flush_slots: u64,
+    /// How long after a write a namespace is flushed at the latest, milliseconds.
+    pub flush_age_ms: u64,
+    /// When blocks of the logs of namespaces that this engine creates close.
+    pub rotation: Rotation,
+    /// Newest blocks of a log that stay although they are flushed: nodes that lag catch up by them.
+    pub keep_blocks: u64,
+    /// How long another node's claim to flush is respected at first, milliseconds of this node's clock. A
+    /// wrong guess wastes that node's work, nothing else.
+    pub claim_patience_ms: u64,
+    /// Memory for blocks of segments, bytes.
+    pub cache_bytes: u64,
     /// Queries that run at once.
     pub max_concurrent_queries: usize,
     /// Longest wait of a query for its turn, milliseconds.
@@ -79,6 +106,13 @@ impl Default for EngineOptions {
             tail_slow_bytes: limits::TAIL_BYTES_SLOW,
             tail_max_bytes: limits::TAIL_BYTES_MAX,
             node_tail_bytes: 4 * limits::TAIL_BYTES_MAX,
+            flush_bytes: limits::FLUSH_BYTES,
+            flush_slots: 0,
+            flush_age_ms: limits::FLUSH_AGE_MS,
+            rotation: Rotation::default(),
+            keep_blocks: limits::KEEP_BLOCKS,
+            claim_patience_ms: limits::CLAIM_PATIENCE_MS,
+            cache_bytes: limits::TAIL_BYTES_MAX,
             max_concurrent_queries: 64,
             query_queue_ms: 800,
         }
@@ -113,7 +147,10 @@ pub(crate) struct Shared {
     pub(crate) options: EngineOptions,
     /// Turns of queries.
     turns: Semaphore,
-    draining: AtomicBool,
+    /// Blocks of segments.
+    pub(crate) cache: Arc<BlockCache>,
+    /// Triggered once the node drains: nothing new is begun in the background then.
+    pub(crate) shutdown: Shutdown,
 }
 
 impl Shared {
@@ -125,6 +162,35 @@ impl Shared {
             id,
             self.options.always_check_anchor,
         )
+    }
+
+    /// A reader of a segment.
+    pub(crate) fn reader(&self, segment: &Arc<Segment>) -> SegmentReader {
+        SegmentReader::new(
+            Arc::clone(&self.bucket),
+            Arc::clone(&self.cache),
+            Arc::clone(&self.compute),
+            Arc::clone(segment),
+        )
+    }
+
+    /// Reads a small object that the state refers to, whole. Errors: `Corrupted`, `Unavailable`.
+    pub(crate) async fn read_whole(&self, file: &ObjectRef) -> Result<Bytes> {
+        match self.bucket.get(&file.path).await? {
+            GetOutcome::Found(found) if found.bytes.len() as u64 == file.bytes => Ok(found.bytes),
+            GetOutcome::Found(found) => Err(Error::corrupted(format!(
+                "object `{}` is damaged: length: expected {}, found {}",
+                file.path,
+                file.bytes,
+                found.bytes.len()
+            ))),
+            GetOutcome::Missing { .. } => Err(Error::new(
+                ErrorKind::Unavailable,
+                "object_missing",
+                format!("object `{}` is not there", file.path),
+            )
+            .with_detail("object", &file.path)),
+        }
     }
 }
 
@@ -138,15 +204,22 @@ pub struct Engine {
 impl Engine {
     /// Makes an engine; it asks the store nothing until it is used.
     pub fn new(world: World, options: EngineOptions) -> Self {
+        let bucket = world.bucket;
+        let cache_metrics = world.metrics.cache.clone();
         let shared = Arc::new(Shared {
-            bucket: world.bucket,
+            bucket: Arc::clone(&bucket),
             clock: world.clock,
             entropy: world.entropy,
             compute: world.compute,
             metrics: world.metrics,
             tasks: Tasks::default(),
             writable: Writable::default(),
-            draining: AtomicBool::new(false),
+            cache: Arc::new(BlockCache::new(
+                Arc::clone(&bucket),
+                CacheLimits::of_capacity(options.cache_bytes),
+                cache_metrics,
+            )),
+            shutdown: Shutdown::new(),
             turns: Semaphore::new(options.max_concurrent_queries),
             options,
         });
@@ -211,18 +284,19 @@ impl Engine {
         for _ in 0..TRIES_MAX {
             let namespace = self.find(name).await?;
             let view = namespace.view_at(Consistency::Strong).await?;
-            if view.life != Life::Live {
+            if view.state.life != Life::Live {
                 self.registry.forget(&namespace);
                 continue;
             }
+            let (rows, bytes) = namespace.live_totals(&view).await?;
             return Ok(Description {
                 schema: Arc::clone(&view.schema),
-                rows: view.tail.live_rows,
-                bytes: view.tail.live_bytes,
+                rows: view.tail.live_rows + rows,
+                bytes: view.tail.live_bytes + bytes,
                 unindexed_rows: view.tail.live_rows,
                 unindexed_bytes: view.tail.live_bytes,
-                created_at: view.created_at,
-                last_write_at: view.written_at,
+                created_at: view.state.created_at,
+                last_write_at: view.state.written_at,
                 seq: view.seq,
             });
         }
@@ -305,14 +379,30 @@ impl Engine {
         Ok(())
     }
 
+    /// Moves all that was acknowledged before this call into segments, and waits for it.
+    ///
+    /// Errors: `NotFound`, `Unavailable`, `OutcomeUnknown`; no document is lost in any case. Cancel safe:
+    /// a flush that has begun goes on.
+    pub async fn flush(&self, name: &NamespaceName) -> Result<Flushed> {
+        let namespace = self.find(name).await?;
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.shared.tasks.spawn(async move {
+            // Nobody waits for it if the caller has gone.
+            let _ = sender.send(namespace.flush().await);
+        });
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(Error::outcome_unknown("the flush ended before it answered")))
+    }
+
     /// Whether it takes requests: not while it drains.
     pub fn ready(&self) -> bool {
-        !self.shared.draining.load(Ordering::Acquire)
+        !self.shared.shutdown.is_triggered()
     }
 
     /// Makes `ready` false, so that load balancers send no more.
     pub fn drain(&self) {
-        self.shared.draining.store(true, Ordering::Release);
+        self.shared.shutdown.trigger();
     }
 
     /// Asks the store, and tells how this node is: one read, and a write where the newest one failed.
@@ -335,8 +425,10 @@ impl Engine {
         }
     }
 
-    /// Waits for commits and background work that have begun; call it after the edges have stopped.
+    /// Drains, then waits for commits and background work that have begun; call it after the edges have
+    /// stopped.
     pub async fn finish(&self) {
+        self.drain();
         self.shared.tasks.join_all().await;
     }
 

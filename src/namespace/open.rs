@@ -1,9 +1,11 @@
 //! Cold open: from a hint or a manifest, then the log, then one anchor over everything that was read.
 
+use std::sync::Arc;
+
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::handle::Log;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::{Slot, path};
 use crate::lsm::{Applied, Entry, Rotation, State, Tail};
 use crate::manifest;
@@ -40,16 +42,6 @@ pub(crate) async fn open_log(wal: &Wal, hinted: Option<State>) -> Result<Log> {
 
 /// `None` where the log was truncated under us: a hint was stale, or a newer manifest exists.
 async fn open_from(wal: &Wal, base: State) -> Result<Option<Log>> {
-    if base.flushed_seq > WalSeq(0) {
-        return Err(Error::new(
-            ErrorKind::Unavailable,
-            "unknown_format",
-            format!(
-                "namespace {} has segments, which this version cannot read; a newer version of elacsym is needed",
-                wal.id()
-            ),
-        ));
-    }
     let oldest = base.tail_anchor();
     let Some(below) = read_known(wal, &base).await? else {
         return Ok(None);
@@ -73,13 +65,14 @@ async fn open_from(wal: &Wal, base: State) -> Result<Option<Log>> {
     if !below.is_empty() && !wal.anchor_holds(oldest).await? {
         return Ok(None);
     }
+    let state: Arc<State> = Arc::from(state);
     let mut log = Log {
-        state: (*state).clone(),
+        state: Arc::clone(&state),
         tail: Tail::default(),
         proof,
     };
-    log.adopt((*state).clone(), &below)?;
-    log.adopt(*state, &adopted)?;
+    log.adopt(Arc::clone(&state), &below)?;
+    log.adopt(state, &adopted)?;
     Ok(Some(log))
 }
 

@@ -204,17 +204,20 @@ impl Registry {
 
 /// Writes the first slot of a new incarnation.
 async fn begin_log(shared: &Shared, wal: &Wal) -> Result<Log> {
+    let rotation = shared.options.rotation;
+    // What a node that opens the log without a manifest begins with; the entry says the rest.
     let mut state = State::initial(Rotation::default());
     let mut proof = Proof::default();
     let entry = Entry::Init {
         created_at_ms: shared.clock.now().0,
+        rotation: (rotation != Rotation::default()).then_some(rotation),
     };
     let body = codec::Body::encode(&entry, &Effects::default())?;
     match wal.append(&state, &body, &mut proof).await? {
         Appended::Committed(header) => {
             state.apply(&header, &entry)?;
             Ok(Log {
-                state,
+                state: Arc::new(state),
                 tail: Tail::default(),
                 proof,
             })

@@ -18,21 +18,26 @@ use crate::types::document::{Document, RawValue, WriteBatch};
 use crate::types::filter::{CompareOp, Filter};
 use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 
+mod flush;
 mod freshness;
+mod segments;
 
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
     engine_with(bucket, seed, EngineOptions::default())
 }
 
 fn engine_with(bucket: Arc<dyn Bucket>, seed: u64, options: EngineOptions) -> Engine {
-    let world = World {
+    Engine::new(world_on(bucket, seed), options)
+}
+
+fn world_on(bucket: Arc<dyn Bucket>, seed: u64) -> World {
+    World {
         bucket,
         clock: Arc::new(ManualClock::new(Timestamp(1_700_000_000_000))),
         entropy: Arc::new(SeededEntropy::new(seed)),
         compute: Arc::new(ComputePool::new(2).expect("threads start")),
         metrics: Arc::new(Metrics::new().expect("metric names are unique")),
-    };
-    Engine::new(world, options)
+    }
 }
 
 fn memory() -> Arc<dyn Bucket> {
@@ -368,12 +373,11 @@ async fn store_requests_of_each_operation_keep_to_their_budget() {
         ..all()
     };
     engine.query(&name(), query).await.expect("a reply");
-    engine.finish().await;
     let none = StoreCounts::default();
     assert_eq!(
         bucket.snapshot() - before,
         none,
-        "eventual reads and idling ask nothing"
+        "an eventual read asks nothing"
     );
 }
 

@@ -30,6 +30,16 @@ pub enum FailPoint {
     C1,
     /// Encloses the put of `head`, after the manifest and before the name's hint.
     C2,
+    /// Encloses the append of a flush's claim.
+    F1,
+    /// Encloses the upload of a segment's index, after its documents.
+    F2,
+    /// Encloses the append of a flush's commit.
+    F3,
+    /// Encloses the append of a truncation.
+    T1,
+    /// Encloses the deletion of the rest of a block, after its head.
+    T2,
     /// Encloses the creation of a name's record.
     N1,
     /// Encloses the link that gives a file of a local directory its name: the file is synced before it,
@@ -50,7 +60,7 @@ mod armed {
 
     impl FailPoint {
         /// All of them.
-        pub const ALL: [Self; 9] = [
+        pub const ALL: [Self; 14] = [
             Self::W1,
             Self::W2,
             Self::W3,
@@ -58,6 +68,11 @@ mod armed {
             Self::W5,
             Self::C1,
             Self::C2,
+            Self::F1,
+            Self::F2,
+            Self::F3,
+            Self::T1,
+            Self::T2,
             Self::N1,
             Self::L1,
         ];
@@ -72,6 +87,11 @@ mod armed {
                 Self::W5 => "w5",
                 Self::C1 => "c1",
                 Self::C2 => "c2",
+                Self::F1 => "f1",
+                Self::F2 => "f2",
+                Self::F3 => "f3",
+                Self::T1 => "t1",
+                Self::T2 => "t2",
                 Self::N1 => "n1",
                 Self::L1 => "l1",
             }

@@ -1,19 +1,35 @@
 //! The read arrow, top to bottom: a view proven as fresh as asked, a bound query, a scan, the winners.
+//!
+//! Owns: how tail and segments are searched together and what an answer says it covered. Must not know:
+//! HTTP, how a commit is made. Read `query` below first, then `scan.rs`, `tail.rs`, `segment.rs`,
+//! `merge.rs`, `fetch.rs`.
 
+mod fetch;
+mod merge;
 mod probe;
 mod scan;
+mod segment;
+mod source;
+mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use super::handle::{Namespace, View};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lsm::BitmapPlace;
 use crate::lsm::state::Life;
 use crate::query::reply::{Coverage, Reply};
 use crate::query::request::{Consistency, Query};
 use crate::query::{self};
-use crate::store::count::RequestCounter;
+use crate::store::count::{RequestCounter, StoreCounts};
 
 pub(crate) use probe::Probe;
+use source::Source;
+
+/// How often a query starts over on a newer state because an object of its own is gone.
+const RESTARTS_MAX: u32 = 2;
 
 /// An answer, or that the namespace has been dropped under its handle.
 #[derive(Debug)]
@@ -24,41 +40,81 @@ pub(crate) enum Answer<T> {
 
 impl Namespace {
     /// Answers one query. Cancel safe.
+    ///
+    /// A segment of the view may be replaced and deleted while it is read: then the query starts over on a
+    /// newer view. Errors: `Corrupted` where an object that the newest state refers to is gone.
     pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Answer<Reply>> {
         self.touch();
         let counter = RequestCounter::default();
-        let view = counter.scope(self.view_at(query.consistency)).await?;
-        if view.life != Life::Live {
+        counter.scope(self.query_counted(&query, &counter)).await
+    }
+
+    async fn query_counted(
+        self: &Arc<Self>,
+        query: &Query,
+        counter: &RequestCounter,
+    ) -> Result<Answer<Reply>> {
+        let mut view = self.view_at(query.consistency).await?;
+        let probed = counter.snapshot();
+        let mut restarts = 0;
+        loop {
+            let error = match self.query_view(query, &view, counter, &probed).await {
+                Err(error) if error.code() == "object_missing" => error,
+                answer => return answer,
+            };
+            view = self.refresh().await?;
+            if restarts == RESTARTS_MAX {
+                return Err(lost(error, &view));
+            }
+            restarts += 1;
+            tracing::info!(
+                namespace = %self.name,
+                error = %error.message(),
+                "an object that a query reads is gone, it starts over on a newer state"
+            );
+        }
+    }
+
+    /// Answers a query from one view.
+    async fn query_view(
+        &self,
+        query: &Query,
+        view: &Arc<View>,
+        counter: &RequestCounter,
+        probed: &StoreCounts,
+    ) -> Result<Answer<Reply>> {
+        if view.state.life != Life::Live {
             return Ok(Answer::Dropped);
         }
         let began_ms = self.shared.clock.monotonic_ms();
-        let kind = scan::kind_of(&query);
-        let bound = Arc::new(query::bind(&query, &view.schema)?);
-        let rows = scan::run(&self.shared.compute, &view, &bound).await?;
+        let kind = scan::kind_of(query);
+        let bound = Arc::new(query::bind(query, &view.schema)?);
+        let live = self.live_rows(view).await?;
+        let source = Source::of(view, live, &self.shared.compute);
+        let found = scan::run(&source, &bound).await?;
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
-        let scanned: u64 = view
-            .tail
-            .chunks
-            .iter()
-            .map(|chunk| chunk.len() as u64)
-            .sum();
         self.shared
             .metrics
             .query
-            .observe(kind, elapsed_ms as f64 / 1_000.0, scanned);
+            .observe(kind, elapsed_ms as f64 / 1_000.0, found.scanned_rows);
         let store = counter.snapshot();
         let coverage = Coverage {
             as_of_seq: view.seq,
-            rows_total: view.tail.live_rows,
+            rows_total: source.live_rows(),
             unindexed_rows: view.tail.live_rows,
-            bytes_total: view.tail.live_bytes,
+            bytes_total: source.live_bytes(),
+            segments_searched: found.segments_searched,
+            segments_pruned: found.segments_pruned,
             store_gets: store.requests(),
             store_bytes: store.read_bytes,
-            round_trips: store.requests().min(2),
+            // At least: reads of segments come in waves that are not told apart.
+            round_trips: probed.requests().min(2) + u64::from(store.requests() > probed.requests()),
             execution_us: elapsed_ms * 1_000,
-            ..Coverage::default()
         };
-        Ok(Answer::Is(Reply { rows, coverage }))
+        Ok(Answer::Is(Reply {
+            rows: found.rows,
+            coverage,
+        }))
     }
 
     /// A view as fresh as asked for.
@@ -94,4 +150,33 @@ impl Namespace {
             }
         }
     }
+}
+
+/// What the last of several tries says: gone for good, or still being replaced.
+fn lost(error: Error, newest: &View) -> Error {
+    let object = error.details().iter().find(|(name, _)| *name == "object");
+    let Some((_, object)) = object else {
+        return error;
+    };
+    let referenced = newest.state.segments.iter().any(|segment| {
+        let deletions = match &segment.deletions.bitmap {
+            BitmapPlace::Stored(file) => Some(&file.path),
+            BitmapPlace::Empty | BitmapPlace::Inline(_) => None,
+        };
+        [
+            Some(&segment.parquet.path),
+            Some(&segment.index.path),
+            deletions,
+        ]
+        .contains(&Some(object))
+    });
+    if !referenced {
+        return error;
+    }
+    Error::corrupted(format!(
+        "object `{object}` is missing: the state at {} refers to it",
+        newest.seq
+    ))
+    .with_detail("object", object)
+    .with_source(error)
 }

@@ -1,32 +1,32 @@
-//! Scanning a view's chunks on the compute pool, in parallel, exactly.
+//! Answering a bound query: the tail and the segments are scanned at the same time, the best of each
+//! merged, and the attributes of the winners fetched.
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::filter::{self, RowMask};
-use crate::lsm::{Chunk, TailView};
-use crate::namespace::handle::View;
-use crate::query::bind::{BoundQuery, BoundRank};
-use crate::query::order::{OrderTop, Ranked};
+use futures::future;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::fetch;
+use super::merge::{Found, merge_nearest, merge_ordered};
+use super::segment::{self, Scanned};
+use super::source::{Part, Source};
+use super::tail;
+use crate::error::Result;
+use crate::filter::{self, Verdict};
+use crate::query::bind::BoundQuery;
 use crate::query::reply::Row;
 use crate::query::request::{Query, RankBy};
-use crate::query::topk::TopK;
-use crate::rows;
-use crate::runtime::compute::ComputePool;
-use crate::types::{AttrId, DistanceMetric, DocId, NamespaceSchema, Value, WalSeq};
-use crate::vector::PreparedQuery;
 
-/// Rows from which a scan is worth splitting among threads.
-const ROWS_A_PART_MIN: usize = 8_192;
-/// A mask that keeps fewer rows than one in this many is scanned row by row.
-const SPARSE_ONE_IN: usize = 8;
+/// Segments scanned at once: bounds memory, as each has a few windows in flight.
+const SEGMENTS_AT_ONCE: usize = 8;
 
-/// A row that may be returned: where it lies and how far it is.
+/// An answer, and what was looked at for it.
 #[derive(Debug)]
-struct Winner {
-    chunk: usize,
-    row: usize,
-    dist: Option<f32>,
+pub(super) struct Answered {
+    pub(super) rows: Vec<Row>,
+    pub(super) scanned_rows: u64,
+    pub(super) segments_searched: u64,
+    pub(super) segments_pruned: u64,
 }
 
 /// A word for the ranking, for metrics.
@@ -37,229 +37,43 @@ pub(super) fn kind_of(query: &Query) -> &'static str {
     }
 }
 
-/// Answers a bound query over a view. Errors: `Corrupted` if rows do not fit their schema.
-pub(super) async fn run(
-    compute: &ComputePool,
-    view: &Arc<View>,
-    query: &Arc<BoundQuery>,
-) -> Result<Vec<Row>> {
-    let parts = split(&view.tail, compute.n_threads());
-    let jobs: Vec<_> = parts
+/// Answers a bound query. Errors: `Corrupted` if rows do not fit their schema or an object is damaged,
+/// `Unavailable` of the store, with code `object_missing` where an object is gone. Cancel safe.
+pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<Answered> {
+    let all = source.parts();
+    let n_segments = all.len() as u64;
+    let parts: Vec<(Part, Verdict)> = all
         .into_iter()
-        .map(|part| {
-            let (view, query) = (Arc::clone(view), Arc::clone(query));
-            move || scan_part(&view, &query, part)
+        .filter_map(|part| {
+            let verdict = match &query.filter {
+                None => Verdict::Always,
+                Some(filter) => filter::prune(filter, &part.reader.segment().stats),
+            };
+            // A segment whose rows are all gone needs no look either.
+            let worth = verdict != Verdict::Never && part.live.count() > 0;
+            worth.then_some((part, verdict))
         })
         .collect();
-    let mut partials = compute.run_many(jobs).await?.into_iter();
-    let first = partials
-        .next()
-        .ok_or_else(|| Error::internal("a scan has no parts"))??;
-    let merged = partials.try_fold(first, |merged, partial| {
-        partial.map(|partial| merged.merge(partial))
-    })?;
-    let (view, query) = (Arc::clone(view), Arc::clone(query));
-    compute
-        .run(move || fetch(&view, &query, merged.into_winners()))
-        .await?
-}
-
-/// Runs of chunks of about equal rows, one a thread.
-fn split(tail: &TailView, n_threads: usize) -> Vec<std::ops::Range<usize>> {
-    let n_rows: usize = tail.chunks.iter().map(|chunk| chunk.len()).sum();
-    let n_parts = (n_rows / ROWS_A_PART_MIN).clamp(1, n_threads.max(1));
-    let rows_a_part = n_rows.div_ceil(n_parts).max(1);
-    let mut parts = Vec::with_capacity(n_parts);
-    let (mut start, mut rows) = (0, 0);
-    for (chunk, next) in tail.chunks.iter().zip(1..) {
-        rows += chunk.len();
-        if rows >= rows_a_part {
-            parts.push(start..next);
-            (start, rows) = (next, 0);
+    let segments_searched = parts.len() as u64;
+    let in_segments: u64 = parts.iter().map(|(part, _)| part.live.count() as u64).sum();
+    let in_tail: usize = source.tail.chunks.iter().map(|chunk| chunk.len()).sum();
+    let segments = stream::iter(parts)
+        .map(|(part, verdict)| segment::scan(part, verdict, query))
+        .buffered(SEGMENTS_AT_ONCE)
+        .try_collect::<Vec<Scanned>>();
+    let (tail, segments) = future::try_join(tail::scan(source, query), segments).await?;
+    let found = match (tail, segments) {
+        (tail::Partial::Nearest(tail), segments) => {
+            merge_nearest(source, query, tail, segments).await?
         }
-    }
-    if start < tail.chunks.len() || parts.is_empty() {
-        parts.push(start..tail.chunks.len());
-    }
-    parts
-}
-
-/// The best rows of some chunks.
-enum Partial {
-    Nearest(TopK<(DocId, usize, usize)>),
-    Ordered { best: Vec<Ranked>, k: usize },
-}
-
-impl Partial {
-    fn merge(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Nearest(mut best), Self::Nearest(others)) => {
-                best.merge(others);
-                Self::Nearest(best)
-            }
-            (Self::Ordered { mut best, k }, Self::Ordered { best: others, .. }) => {
-                best.extend(others);
-                best.sort_unstable();
-                best.truncate(k);
-                Self::Ordered { best, k }
-            }
-            // Both come from one query, so they are of one kind.
-            (kept, _) => kept,
+        (tail::Partial::Ordered { best, .. }, segments) => {
+            Found::Ranked(merge_ordered(query, best, segments))
         }
-    }
-
-    fn into_winners(self) -> Vec<Winner> {
-        match self {
-            Self::Nearest(best) => best
-                .into_sorted()
-                .into_iter()
-                .map(|(dist, (_, chunk, row))| Winner {
-                    chunk,
-                    row,
-                    dist: Some(dist),
-                })
-                .collect(),
-            Self::Ordered { best, .. } => best
-                .into_iter()
-                .map(|ranked| Winner {
-                    chunk: ranked.batch,
-                    row: ranked.row,
-                    dist: None,
-                })
-                .collect(),
-        }
-    }
-}
-
-fn scan_part(view: &View, query: &BoundQuery, part: std::ops::Range<usize>) -> Result<Partial> {
-    match &query.rank {
-        BoundRank::Vector {
-            attribute,
-            metric,
-            vector,
-            ..
-        } => {
-            let mut scan = VectorScan::new(*attribute, *metric, vector, query.wanted());
-            for chunk in part {
-                let candidate = &view.tail.chunks[chunk];
-                let mask = visible(candidate, view, query)?;
-                scan.chunk(chunk, candidate, &mask)?;
-            }
-            Ok(Partial::Nearest(scan.best))
-        }
-        BoundRank::Order(keys) => {
-            let mut top = OrderTop::new(keys.clone(), query.wanted());
-            for chunk in part {
-                let candidate = &view.tail.chunks[chunk];
-                let mask = visible(candidate, view, query)?;
-                let batch = rows::align(candidate.rows(), &view.schema)?;
-                top.offer_rows(chunk, &batch, &mask);
-            }
-            Ok(Partial::Ordered {
-                best: top.into_sorted(),
-                k: query.wanted(),
-            })
-        }
-    }
-}
-
-/// The rows of a chunk that the view sees and the filter keeps: one mask, before anything else.
-fn visible(chunk: &Chunk, view: &View, query: &BoundQuery) -> Result<RowMask> {
-    let mut mask = live(chunk, view.seq);
-    if let Some(filter) = &query.filter {
-        mask.and(&filter::eval(filter, &aligned(chunk, &view.schema)?));
-    }
-    Ok(mask)
-}
-
-fn live(chunk: &Chunk, seq: WalSeq) -> RowMask {
-    RowMask::from_fn(chunk.len(), |row| chunk.is_visible(row, seq))
-}
-
-fn aligned(chunk: &Chunk, schema: &NamespaceSchema) -> Result<arrow::array::RecordBatch> {
-    rows::align(chunk.rows(), schema)
-}
-
-/// Exact nearest rows.
-struct VectorScan {
-    attribute: AttrId,
-    query: PreparedQuery,
-    best: TopK<(DocId, usize, usize)>,
-    distances: Vec<f32>,
-}
-
-impl VectorScan {
-    fn new(attribute: AttrId, metric: DistanceMetric, vector: &[f32], k: usize) -> Self {
-        Self {
-            attribute,
-            query: PreparedQuery::new(metric, vector),
-            best: TopK::new(k),
-            distances: Vec::new(),
-        }
-    }
-
-    fn chunk(&mut self, position: usize, chunk: &Chunk, mask: &RowMask) -> Result<()> {
-        let matches = mask.count();
-        if matches == 0 {
-            return Ok(());
-        }
-        // Rows written before the attribute existed have no vector and cannot match.
-        let Some(vectors) = rows::vectors(chunk.rows(), self.attribute) else {
-            return Ok(());
-        };
-        let absent = rows::vector_nulls(chunk.rows(), self.attribute);
-        let dims = self.query.dims();
-        if vectors.len() != chunk.len() * dims {
-            return Err(Error::corrupted(format!(
-                "vectors of a chunk: expected {} numbers, found {}",
-                chunk.len() * dims,
-                vectors.len()
-            )));
-        }
-        let sparse = matches * SPARSE_ONE_IN < chunk.len();
-        if !sparse {
-            self.distances.resize(chunk.len(), 0.0);
-            self.query.distances(vectors, &mut self.distances);
-        }
-        for row in mask.iter() {
-            if absent.is_some_and(|nulls| nulls.is_null(row)) {
-                continue;
-            }
-            let distance = if sparse {
-                self.query.distance(&vectors[row * dims..(row + 1) * dims])
-            } else {
-                self.distances[row]
-            };
-            // An equal distance may still win by its id.
-            if self.best.threshold().is_none_or(|worst| distance <= worst) {
-                let id = rows::id_at(rows::id_column(chunk.rows()), row);
-                self.best.push(distance, (id, position, row));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Reads the attributes asked for, of the winners only.
-fn fetch(view: &View, query: &BoundQuery, winners: Vec<Winner>) -> Result<Vec<Row>> {
-    let page = winners.into_iter().skip(query.offset).take(query.limit);
-    Ok(page
-        .map(|winner| {
-            let batch = view.tail.chunks[winner.chunk].rows();
-            let attributes = query
-                .include
-                .iter()
-                .map(|(name, attr)| {
-                    let value = rows::value_at(batch, *attr, winner.row);
-                    (Arc::clone(name), value)
-                })
-                .filter(|(_, value)| *value != Value::Null)
-                .collect();
-            Row {
-                id: rows::id_at(rows::id_column(batch), winner.row),
-                dist: winner.dist,
-                attributes,
-            }
-        })
-        .collect())
+    };
+    Ok(Answered {
+        rows: fetch::rows(source, query, found).await?,
+        scanned_rows: in_segments + in_tail as u64,
+        segments_searched,
+        segments_pruned: n_segments - segments_searched,
+    })
 }

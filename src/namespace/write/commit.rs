@@ -1,29 +1,30 @@
 //! Committing: evaluate, append, and on a lost slot catch up and evaluate again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Request;
-use super::group::{self, Fate, Group};
+use super::group::{self, Fate, Group, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Effects, Slot, wal::Body};
 use crate::lsm::entry::Id16;
 use crate::lsm::state::{BatchFate, Life};
-use crate::lsm::{Applied, Entry, State};
+use crate::lsm::{Applied, Entry, Latest, State};
 use crate::manifest::{self, Written};
 use crate::namespace::handle::{Log, Namespace, not_found};
-use crate::namespace::open;
+use crate::namespace::{bind, open};
 use crate::runtime::{FailPoint, failpoint};
 use crate::telemetry::metrics::AppendOutcome;
 use crate::types::document::WriteOutcome;
-use crate::types::{WalSeq, limits};
+use crate::types::{DocId, WalSeq, limits};
 use crate::wal::Appended;
 
 /// Groups from here on are evaluated and encoded on the compute pool.
 const POOL_FROM_BYTES: usize = 64 << 10;
 
 /// How one try to append ended, where it is known.
-enum Tried {
-    Committed(WalSeq),
+pub(in crate::namespace) enum Tried {
+    Committed(WalSeq, Applied),
     /// The entry is certainly not in the log: evaluate again at the state the log has now.
     Again,
 }
@@ -31,7 +32,7 @@ enum Tried {
 impl Namespace {
     /// Commits a group and gives each request its outcome.
     pub(super) async fn commit_group(
-        &self,
+        self: &Arc<Self>,
         slot: &mut Option<Log>,
         requests: Arc<[Request]>,
     ) -> Vec<Result<WriteOutcome>> {
@@ -55,7 +56,7 @@ impl Namespace {
     }
 
     async fn try_commit_group(
-        &self,
+        self: &Arc<Self>,
         slot: &mut Option<Log>,
         requests: &Arc<[Request]>,
     ) -> Result<Vec<Result<WriteOutcome>>> {
@@ -63,7 +64,14 @@ impl Namespace {
         for _ in 0..limits::LOST_SLOTS_MAX {
             let log = self.take_live_log(slot).await?;
             let batch = Id16(self.shared.entropy.next_u128());
-            let (log, group) = self.evaluate(log, requests, batch).await?;
+            let stored = match self.stored_documents(&log, requests).await {
+                Ok(stored) => stored,
+                Err(error) => {
+                    *slot = Some(log);
+                    return Err(error);
+                }
+            };
+            let (log, group) = self.evaluate(log, stored, requests, batch).await?;
             *slot = Some(log);
             let Group { fates, commit } = group?;
             // A refusal or a repetition may rest on a state that another node has left behind.
@@ -77,9 +85,16 @@ impl Namespace {
                 return Ok(group::outcomes(fates, WalSeq(0)));
             };
             let tried = self
-                .append(slot, batch, commit.entry, commit.effects, &commit.body)
+                .append(
+                    slot,
+                    Some(batch),
+                    commit.entry,
+                    commit.effects,
+                    &commit.body,
+                )
                 .await?;
-            if let Tried::Committed(seq) = tried {
+            if let Tried::Committed(seq, applied) = tried {
+                effective(seq, applied)?;
                 return Ok(group::outcomes(fates, seq));
             }
         }
@@ -92,7 +107,7 @@ impl Namespace {
     }
 
     /// The log of a namespace that has not been dropped.
-    async fn take_live_log(&self, slot: &mut Option<Log>) -> Result<Log> {
+    pub(in crate::namespace) async fn take_live_log(&self, slot: &mut Option<Log>) -> Result<Log> {
         let log = self.take_log(slot).await?;
         if log.state.life == Life::Live {
             return Ok(log);
@@ -102,17 +117,42 @@ impl Namespace {
         Err(not_found(&self.name))
     }
 
+    /// The documents of segments that conditions of these requests look at. What the tail knows is newer.
+    async fn stored_documents(&self, log: &Log, requests: &[Request]) -> Result<Stored> {
+        let conditional = requests.iter().filter(|request| {
+            let batch = &request.batch;
+            batch.upsert_condition.is_some() && !log.state.segments.is_empty()
+        });
+        let mut ids = BTreeSet::new();
+        for request in conditional {
+            // What does not bind is refused when its turn comes.
+            let bound = bind::bind(&log.state.schema, &request.batch);
+            for id in bound.into_iter().flat_map(|bound| bound.ids) {
+                if matches!(log.tail.get(&id)?, Latest::Unknown) {
+                    ids.insert(id);
+                }
+            }
+        }
+        if ids.is_empty() {
+            return Ok(Stored::default());
+        }
+        let view = self.view();
+        let ids: Vec<DocId> = ids.into_iter().collect();
+        self.documents(&view, &ids).await
+    }
+
     /// Evaluates large groups on the compute pool, small ones here.
     async fn evaluate(
         &self,
         log: Log,
+        stored: Stored,
         requests: &Arc<[Request]>,
         batch: Id16,
     ) -> Result<(Log, Result<Group>)> {
         let bytes: usize = requests.iter().map(|request| request.batch.bytes).sum();
         let requests = Arc::clone(requests);
         let work = move || {
-            let group = group::evaluate(&log.state, &log.tail, &requests, batch);
+            let group = group::evaluate(&log.state, &log.tail, &stored, &requests, batch);
             (log, group)
         };
         if bytes < POOL_FROM_BYTES {
@@ -123,12 +163,13 @@ impl Namespace {
 
     /// Appends one entry after the log's state and applies it.
     ///
-    /// Errors: `Unavailable` where nothing was written (the log stands); `OutcomeUnknown` (the log is
-    /// discarded and opened again by the next one who needs it).
-    async fn append(
-        &self,
+    /// `batch`: by what it can be found again where the log is truncated under it; without one the outcome
+    /// is unknown then. Errors: `Unavailable` where nothing was written (the log stands);
+    /// `OutcomeUnknown` (the log is discarded and opened again by the next one who needs it).
+    pub(in crate::namespace) async fn append(
+        self: &Arc<Self>,
         slot: &mut Option<Log>,
-        batch: Id16,
+        batch: Option<Id16>,
         entry: Entry,
         effects: Effects,
         body: &Body,
@@ -139,7 +180,7 @@ impl Namespace {
         self.shared.writable.note(&appended, body.len());
         match appended {
             Ok(Appended::Committed(header)) => {
-                let mut state = log.state.clone();
+                let mut state = (*log.state).clone();
                 let applied = state.apply(&header, &entry)?;
                 let committed = Slot {
                     header,
@@ -155,13 +196,7 @@ impl Namespace {
                         tracing::error!(%namespace, seq = %header.seq, error, "commit was not taken into memory");
                     }
                 }
-                if let Applied::NoOp(reason) = applied {
-                    return Err(Error::internal(format!(
-                        "commit {} means nothing: {reason}",
-                        header.seq
-                    )));
-                }
-                Ok(Tried::Committed(header.seq))
+                Ok(Tried::Committed(header.seq, applied))
             }
             Ok(Appended::Lost) => {
                 self.shared.metrics.wal.lost_slots_total.inc();
@@ -191,7 +226,7 @@ impl Namespace {
 
     /// Brings this node's memory up to its own commit. On an error the log is to be opened again.
     async fn take_committed(
-        &self,
+        self: &Arc<Self>,
         mut log: Log,
         state: State,
         committed: Slot,
@@ -202,8 +237,9 @@ impl Namespace {
             return Err(Error::internal("failpoint w5"));
         }
         let slot = committed.header.slot;
-        log.adopt(state, &[(committed, applied)])?;
-        self.publish(&log);
+        log.adopt(Arc::new(state), &[(committed, applied)])?;
+        let view = self.publish(&log);
+        self.consider_flush(&view);
         if slot.idx == 0 && slot.block > 0 {
             self.write_manifest(&log);
         }
@@ -214,7 +250,12 @@ impl Namespace {
     }
 
     /// After an anchor that did not hold: open again and ask the log itself.
-    async fn look_up(&self, slot: &mut Option<Log>, batch: Id16, from: WalSeq) -> Result<Tried> {
+    async fn look_up(
+        &self,
+        slot: &mut Option<Log>,
+        batch: Option<Id16>,
+        from: WalSeq,
+    ) -> Result<Tried> {
         let unknown = |error: Error| {
             Error::outcome_unknown("a commit met a truncated log and cannot be looked up")
                 .with_source(error)
@@ -226,11 +267,13 @@ impl Namespace {
         let log = open::open_log(&self.wal, None).await.map_err(unknown)?;
         // An error after it is the false alarm by itself: the log must find the batch.
         let _ = reopening.after().await;
-        let fate = log.state.find_batch(batch, from);
+        let fate = batch.map_or(BatchFate::Forgotten, |batch| {
+            log.state.find_batch(batch, from)
+        });
         self.publish(&log);
         *slot = Some(log);
         match fate {
-            BatchFate::Committed(seq) => Ok(Tried::Committed(seq)),
+            BatchFate::Committed(seq) => Ok(Tried::Committed(seq, Applied::Effective)),
             BatchFate::Absent => Ok(Tried::Again),
             BatchFate::Forgotten => Err(Error::outcome_unknown(
                 "a commit met a truncated log that no longer remembers it",
@@ -239,7 +282,7 @@ impl Namespace {
     }
 
     /// Ends this incarnation: the log first, the caller then writes the name's record.
-    pub(crate) async fn drop_log(&self) -> Result<()> {
+    pub(crate) async fn drop_log(self: &Arc<Self>) -> Result<()> {
         let mut slot = self.log.lock().await;
         for _ in 0..limits::LOST_SLOTS_MAX {
             let log = self.take_live_log(&mut slot).await?;
@@ -248,9 +291,11 @@ impl Namespace {
             let entry = Entry::Drop { batch };
             let effects = Effects::default();
             let body = Body::encode(&entry, &effects)?;
-            let tried = self.append(&mut slot, batch, entry, effects, &body).await?;
-            if let Tried::Committed(_) = tried {
-                return Ok(());
+            let tried = self
+                .append(&mut slot, Some(batch), entry, effects, &body)
+                .await?;
+            if let Tried::Committed(seq, applied) = tried {
+                return effective(seq, applied);
             }
         }
         Err(Error::unavailable(format!(
@@ -260,17 +305,32 @@ impl Namespace {
     }
 
     /// Writes the manifest of the present state in the background: it only shortens the next open.
-    fn write_manifest(&self, log: &Log) {
-        let shared = Arc::clone(&self.shared);
-        let (id, name, state) = (self.id(), self.name.clone(), log.state.clone());
-        self.shared.tasks.spawn(async move {
-            match manifest::write(&*shared.bucket, id, &name, &state).await {
-                Ok(Written::Done) => {}
-                Ok(Written::Diverged) => shared.metrics.wal.divergence_alarms_total.inc(),
-                Err(error) => {
-                    tracing::warn!(namespace = %name, error = %error.chain(), "manifest was not written");
-                }
+    fn write_manifest(self: &Arc<Self>, log: &Log) {
+        let namespace = Arc::clone(self);
+        let state = Arc::clone(&log.state);
+        self.shared
+            .tasks
+            .spawn(async move { namespace.put_manifest(&state).await });
+    }
+
+    /// Writes a manifest; a failure is only told: the log says it all.
+    pub(in crate::namespace) async fn put_manifest(&self, state: &State) {
+        match manifest::write(&*self.shared.bucket, self.id(), &self.name, state).await {
+            Ok(Written::Done) => {}
+            Ok(Written::Diverged) => self.shared.metrics.wal.divergence_alarms_total.inc(),
+            Err(error) => {
+                tracing::warn!(namespace = %self.name, error = %error.chain(), "manifest was not written");
             }
-        });
+        }
+    }
+}
+
+/// A commit that must mean something.
+fn effective(seq: WalSeq, applied: Applied) -> Result<()> {
+    match applied {
+        Applied::Effective => Ok(()),
+        Applied::NoOp(reason) => Err(Error::internal(format!(
+            "commit {seq} means nothing: {reason}"
+        ))),
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter;
 use crate::format::{Effects, wal::Body};
 use crate::lsm::entry::{Id16, KeyedRequest, WriteEntry};
-use crate::lsm::{Entry, State, Tail};
+use crate::lsm::{Entry, Latest, State, Tail};
 use crate::namespace::bind::{self, BoundWrite};
 use crate::rows;
 use crate::types::document::WriteOutcome;
@@ -28,6 +28,9 @@ pub(super) enum Fate {
     /// It drops out, alone.
     Refused(Error),
 }
+
+/// Documents that segments have, by id, of ids that the tail does not know.
+pub(crate) type Stored = HashMap<DocId, RecordBatch>;
 
 /// What a group comes to.
 #[derive(Debug)]
@@ -52,16 +55,17 @@ enum Newest {
     Deleted,
 }
 
-/// Evaluates a group: request k against `state` and `tail` plus the effects of requests before it.
+/// Evaluates a group: request k against `state`, `tail` and `stored` plus the effects of requests before it.
 ///
 /// Errors: `Internal` if the rows do not join or encode; a request's own faults are its fate.
 pub(super) fn evaluate(
     state: &State,
     tail: &Tail,
+    stored: &Stored,
     requests: &[Request],
     batch: Id16,
 ) -> Result<Group> {
-    let mut draft = Draft::new(state, tail);
+    let mut draft = Draft::new(state, tail, stored);
     let fates = requests
         .iter()
         .map(|request| draft.add(request))
@@ -74,6 +78,7 @@ pub(super) fn evaluate(
 struct Draft<'a> {
     state: &'a State,
     tail: &'a Tail,
+    stored: &'a Stored,
     schema: Arc<NamespaceSchema>,
     batches: Vec<RecordBatch>,
     newest: HashMap<DocId, Newest>,
@@ -82,10 +87,11 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(state: &'a State, tail: &'a Tail) -> Self {
+    fn new(state: &'a State, tail: &'a Tail, stored: &'a Stored) -> Self {
         Self {
             state,
             tail,
+            stored,
             schema: Arc::clone(&state.schema),
             batches: Vec::new(),
             newest: HashMap::new(),
@@ -211,7 +217,11 @@ impl<'a> Draft<'a> {
                 rows::take_rows(&self.batches[*batch], &[*row]).map(Some)
             }
             Some(Newest::Deleted) => Ok(None),
-            None => self.tail.get(id),
+            None => Ok(match self.tail.get(id)? {
+                Latest::Document(document) => Some(document),
+                Latest::Deleted => None,
+                Latest::Unknown => self.stored.get(id).cloned(),
+            }),
         }
     }
 

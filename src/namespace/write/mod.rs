@@ -8,6 +8,8 @@ mod commit;
 mod group;
 mod pressure;
 
+pub(in crate::namespace) use commit::Tried;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -77,7 +79,7 @@ impl Namespace {
     }
 
     /// Commits groups until nobody waits.
-    async fn commit_groups(&self) {
+    async fn commit_groups(self: &Arc<Self>) {
         loop {
             let mut slot = self.log.lock().await;
             // Closed only now: everything that came while the last commit was on its way shares this one.

@@ -1,5 +1,7 @@
 //! Back-pressure: a tail that grows faster than it can be flushed slows its writers, then refuses them.
 
+use std::sync::Arc;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::namespace::handle::Namespace;
 use crate::runtime::clock::sleep_ms;
@@ -29,11 +31,17 @@ fn pressure(tail_bytes: u64, slow_bytes: u64, max_bytes: u64) -> Pressure {
 }
 
 impl Namespace {
-    /// Delays or refuses a write. Errors: `QuotaExceeded` at the limit.
-    pub(super) async fn hold_back(&self) -> Result<()> {
+    /// Delays or refuses a write, and has the tail flushed. Errors: `QuotaExceeded` at the limit.
+    ///
+    /// Commits ask for flushes too, but where every write is refused none comes: after a restart, say.
+    pub(super) async fn hold_back(self: &Arc<Self>) -> Result<()> {
         let options = &self.shared.options;
         let tail_bytes = self.view().tail.memory_bytes;
-        match pressure(tail_bytes, options.tail_slow_bytes, options.tail_max_bytes) {
+        let pressure = pressure(tail_bytes, options.tail_slow_bytes, options.tail_max_bytes);
+        if pressure != Pressure::None {
+            self.flush_soon();
+        }
+        match pressure {
             Pressure::None => Ok(()),
             Pressure::Delay { ms } => {
                 sleep_ms(ms).await;

@@ -1,0 +1,162 @@
+//! Cleaning the log: what segments and two durable manifests stand for need not be replayed again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::handle::Namespace;
+use super::write::Tried;
+use crate::error::{Error, Result};
+use crate::format::path;
+use crate::lsm::{Entry, State, truncate};
+use crate::manifest;
+use crate::runtime::{FailPoint, failpoint};
+use crate::store::{GetOutcome, StoreKind};
+use crate::types::{SlotName, Timestamp, WalSeq};
+
+/// How long slots stay after the truncation that gave them up, on stores that are reached over HTTP: by
+/// the store's own clock, longer than any node trusts its proof. Milliseconds.
+const LOG_GRACE_MS: i64 = 60 * 60 * 1_000;
+/// Floors closer together than this wait as one, milliseconds: bounds how many are remembered.
+const FLOOR_STEP_MS: i64 = LOG_GRACE_MS / 60;
+/// Manifests that always stay.
+const MANIFESTS_KEPT: usize = 2;
+
+impl Namespace {
+    /// Truncates the log as far as two durable manifests allow, and deletes what may go. A failure is only
+    /// told: the next flush goes on.
+    pub(super) async fn clean_log(self: &Arc<Self>) {
+        if let Err(error) = self.truncate_log().await {
+            tracing::warn!(namespace = %self.name, error = %error.chain(), "log was not cleaned");
+        }
+    }
+
+    async fn truncate_log(self: &Arc<Self>) -> Result<()> {
+        let bucket = &*self.shared.bucket;
+        let kept = manifest::load_newest_of(bucket, self.id(), MANIFESTS_KEPT).await?;
+        if kept.len() < MANIFESTS_KEPT {
+            return Ok(());
+        }
+        let floor = self.raise_floor(&kept).await?;
+        self.delete_manifests(&kept).await?;
+        match self.floor_past_grace(floor).await? {
+            0 => Ok(()),
+            past => self.delete_blocks_below(past).await,
+        }
+    }
+
+    /// Appends a truncation where one is due; gives the first block that stays.
+    async fn raise_floor(self: &Arc<Self>, kept: &[State]) -> Result<u64> {
+        let mut slot = self.log.lock().await;
+        let log = self.take_live_log(&mut slot).await?;
+        let (state, keep_blocks) = (Arc::clone(&log.state), self.shared.options.keep_blocks);
+        *slot = Some(log);
+        let retained: Vec<WalSeq> = kept.iter().map(|state| state.seq).collect();
+        match truncate::floor_below(kept, &state, keep_blocks) {
+            Some(floor) if floor >= state.floor => {
+                let truncating = failpoint::reach(FailPoint::T1);
+                if truncating.before().await.is_some() {
+                    return Err(Error::unavailable("failpoint t1"));
+                }
+                let entry = Entry::Truncate { floor, retained };
+                let tried = self.append_plain(&mut slot, entry).await?;
+                if truncating.after().await.is_some() {
+                    return Err(Error::outcome_unknown("failpoint t1"));
+                }
+                match tried {
+                    // The next flush tries again.
+                    Tried::Again => Ok(state.floor),
+                    Tried::Committed(..) => Ok(self.view().state.floor),
+                }
+            }
+            _ => Ok(state.floor),
+        }
+    }
+
+    /// The highest floor that has stood for the grace; 0 where none has. `floor` is the present one.
+    async fn floor_past_grace(&self, floor: u64) -> Result<u64> {
+        if self.shared.bucket.kind() != StoreKind::Http {
+            return Ok(floor);
+        }
+        let Some(now) = self.store_time().await? else {
+            return Ok(0);
+        };
+        let age_ms = |since: Timestamp| now.0.saturating_sub(since.0);
+        // This node may have learnt of a floor late; that only makes it wait longer. A floor that rises must not
+        // make the ones below it wait again, or a busy log would never shrink.
+        let mut floors = self.flusher.floors.lock();
+        let is_due = floors
+            .last_key_value()
+            .is_none_or(|(newest, since)| *newest < floor && age_ms(*since) >= FLOOR_STEP_MS);
+        if is_due {
+            floors.insert(floor, now);
+        }
+        let mut standing = floors.iter().rev();
+        let past = standing.find(|(_, since)| age_ms(**since) >= LOG_GRACE_MS);
+        let past = past.map_or(0, |(floor, _)| *floor);
+        floors.retain(|known, _| *known >= past);
+        Ok(past)
+    }
+
+    /// The store's own clock.
+    async fn store_time(&self) -> Result<Option<Timestamp>> {
+        let answer = self.shared.bucket.get_range(path::STORE, 0..1).await?;
+        Ok(match answer {
+            GetOutcome::Found(found) => found.store_date,
+            GetOutcome::Missing { store_date } => store_date,
+        })
+    }
+
+    /// Deletes blocks in ascending order; in a block the head first, confirmed gone before the rest: a head
+    /// that still stands proves that no later slot has been deleted.
+    async fn delete_blocks_below(&self, floor: u64) -> Result<()> {
+        let bucket = &*self.shared.bucket;
+        let prefix = path::wal_prefix(self.id());
+        let mut blocks: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for listed in bucket.list(&prefix, None, None).await? {
+            let slot = path::parse_slot(self.id(), &listed.key)?;
+            if slot.block >= floor {
+                break;
+            }
+            blocks.entry(slot.block).or_default().push(listed.key);
+        }
+        for (block, keys) in blocks {
+            let head = path::slot(self.id(), SlotName { block, idx: 0 });
+            bucket.delete(&head).await?;
+            if let GetOutcome::Found(_) = bucket.get_range(&head, 0..1).await? {
+                return Ok(());
+            }
+            let deleting = failpoint::reach(FailPoint::T2);
+            if deleting.before().await.is_some() {
+                return Err(Error::unavailable("failpoint t2"));
+            }
+            for key in keys.iter().filter(|key| **key != head) {
+                bucket.delete(key).await?;
+            }
+            if deleting.after().await.is_some() {
+                return Err(Error::outcome_unknown("failpoint t2"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes manifests that no applied truncation retains any more.
+    async fn delete_manifests(&self, kept: &[State]) -> Result<()> {
+        let bucket = &*self.shared.bucket;
+        let oldest = kept.iter().map(|state| state.seq).min();
+        let state = Arc::clone(&self.view().state);
+        let pinned = |seq| state.pins.values().any(|pin| pin.at == seq);
+        for listed in bucket
+            .list(&path::manifest_prefix(self.id()), None, None)
+            .await?
+        {
+            let seq = path::parse_manifest(self.id(), &listed.key)?;
+            if oldest.is_some_and(|oldest| seq < oldest)
+                && !state.retained.contains(&seq)
+                && !pinned(seq)
+            {
+                bucket.delete(&listed.key).await?;
+            }
+        }
+        Ok(())
+    }
+}

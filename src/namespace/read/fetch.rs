@@ -1,0 +1,225 @@
+//! Attributes of the rows of an answer, and of documents asked for by id.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::merge::{Found, Winner};
+use super::source::{Place, Source};
+use crate::error::{Error, Result};
+use crate::filter::RowMask;
+use crate::namespace::handle::{Namespace, View};
+use crate::query::bind::BoundQuery;
+use crate::query::reply::Row;
+use crate::rows;
+use crate::segment::{SegmentBatch, SegmentReader};
+use crate::types::{AttrId, DocId, Value};
+
+/// Segments read at once.
+const SEGMENTS_AT_ONCE: usize = 8;
+
+/// Some rows of some segments.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    batches: Vec<RecordBatch>,
+    /// By segment and row: the batch, and where in it.
+    rows: HashMap<(usize, u32), (usize, usize)>,
+}
+
+impl Fetched {
+    /// The batch that holds a row, and where in it.
+    fn row(&self, segment: usize, row: u32) -> Result<(&RecordBatch, usize)> {
+        let place = self.rows.get(&(segment, row));
+        let found = place.and_then(|(batch, at)| Some((self.batches.get(*batch)?, *at)));
+        found.ok_or_else(|| {
+            Error::internal(format!("row {row} of segment {segment} was not fetched"))
+        })
+    }
+
+    /// The id of a row, where ids were fetched.
+    pub(super) fn id(&self, segment: usize, row: u32) -> Result<DocId> {
+        let (batch, at) = self.row(segment, row)?;
+        Ok(rows::id_at(rows::id_column(batch), at))
+    }
+}
+
+/// Reads rows of segments, by number of the segment; one read of columns for each.
+pub(super) async fn from_segments(
+    source: &Source,
+    wanted: BTreeMap<usize, Vec<u32>>,
+    attrs: &[AttrId],
+    with_id: bool,
+) -> Result<Fetched> {
+    let reads = wanted.into_iter().map(|(number, mut rows)| {
+        rows.sort_unstable();
+        rows.dedup();
+        let reader = source.segments.get(number).cloned();
+        async move {
+            let reader =
+                reader.ok_or_else(|| Error::internal(format!("segment {number} is not there")))?;
+            let batches = read(&reader, rows, attrs, with_id).await?;
+            Ok::<_, Error>((number, batches))
+        }
+    });
+    let read: Vec<(usize, Vec<SegmentBatch>)> = stream::iter(reads)
+        .buffered(SEGMENTS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut found = Fetched::default();
+    for (number, batches) in read {
+        for SegmentBatch { rows, batch } in batches {
+            for at in 0..rows.len() {
+                if let Some(row) = rows.number(at) {
+                    let place = (found.batches.len(), at);
+                    found.rows.insert((number, row), place);
+                }
+            }
+            found.batches.push(batch);
+        }
+    }
+    Ok(found)
+}
+
+async fn read(
+    reader: &SegmentReader,
+    rows: Vec<u32>,
+    attrs: &[AttrId],
+    with_id: bool,
+) -> Result<Vec<SegmentBatch>> {
+    let batches = reader
+        .columns(attrs, with_id, Some(rows.into()), Ok)
+        .await?;
+    batches.try_collect().await
+}
+
+/// Makes the rows of an answer.
+pub(super) async fn rows(
+    source: &Source,
+    query: &Arc<BoundQuery>,
+    found: Found,
+) -> Result<Vec<Row>> {
+    let (winners, fetched) = match found {
+        Found::Whole(winners, fetched) => (page(query, winners), fetched),
+        Found::Ranked(winners) => {
+            let winners = page(query, winners);
+            let attrs: Vec<AttrId> = query.include.iter().map(|(_, attr)| *attr).collect();
+            let mut rows: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+            for winner in &winners {
+                if let Place::Segment { segment, row } = winner.place {
+                    rows.entry(segment).or_default().push(row);
+                }
+            }
+            let fetched = match attrs.is_empty() {
+                true => Fetched::default(),
+                false => from_segments(source, rows, &attrs, false).await?,
+            };
+            (winners, fetched)
+        }
+    };
+    let (tail, query) = (source.tail.clone(), Arc::clone(query));
+    let make = move || {
+        let rows = winners.into_iter().map(|winner| {
+            let attributes = match winner.place {
+                _ if query.include.is_empty() => Vec::new(),
+                Place::Tail { chunk, row } => included(&query, tail.chunks[chunk].rows(), row),
+                Place::Segment { segment, row } => {
+                    let (batch, at) = fetched.row(segment, row)?;
+                    included(&query, batch, at)
+                }
+            };
+            Ok(Row {
+                id: winner.id,
+                dist: winner.dist,
+                attributes,
+            })
+        });
+        rows.collect()
+    };
+    source.compute.run(make).await?
+}
+
+fn page(query: &BoundQuery, winners: Vec<Winner>) -> Vec<Winner> {
+    let page = winners.into_iter().skip(query.offset);
+    page.take(query.limit).collect()
+}
+
+fn included(query: &BoundQuery, batch: &RecordBatch, row: usize) -> Vec<(Arc<str>, Value)> {
+    let values = query
+        .include
+        .iter()
+        .map(|(name, attr)| (Arc::clone(name), rows::value_at(batch, *attr, row)));
+    values.filter(|(_, value)| *value != Value::Null).collect()
+}
+
+impl Namespace {
+    /// Finds the documents of ids that the segments of a view hold: what a condition may look at, so
+    /// filterable attributes only. Errors: of the readers. Cancel safe.
+    pub(in crate::namespace) async fn documents(
+        &self,
+        view: &View,
+        ids: &[DocId],
+    ) -> Result<HashMap<DocId, RecordBatch>> {
+        if view.segments.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let live = self.live_rows(view).await?;
+        let attributes = view.schema.attributes.values();
+        let attrs: Vec<AttrId> = attributes
+            .filter(|attribute| attribute.filterable)
+            .map(|attribute| attribute.id)
+            .collect();
+        documents(&view.segments, &live, ids, &attrs).await
+    }
+}
+
+/// Finds the live documents of ids in segments: for each a batch of one row with `id` and those of `attrs`
+/// that its segment has (the others read as null). An id that no segment holds alive is left out.
+///
+/// `live` says for each segment which rows are visible. Errors: of the readers. Cancel safe.
+pub(super) async fn documents(
+    segments: &[SegmentReader],
+    live: &[Arc<RowMask>],
+    ids: &[DocId],
+    attrs: &[AttrId],
+) -> Result<HashMap<DocId, RecordBatch>> {
+    let (ids, attrs): (Arc<[DocId]>, Arc<[AttrId]>) = (ids.into(), attrs.into());
+    let reads: Vec<_> = segments
+        .iter()
+        .zip(live)
+        .map(|(reader, live)| {
+            let (ids, attrs) = (Arc::clone(&ids), Arc::clone(&attrs));
+            documents_of(reader.clone(), Arc::clone(live), ids, attrs)
+        })
+        .collect();
+    let read: Vec<Vec<SegmentBatch>> = stream::iter(reads)
+        .buffered(SEGMENTS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut documents = HashMap::new();
+    for SegmentBatch { batch, .. } in read.into_iter().flatten() {
+        for row in 0..batch.num_rows() {
+            let id = rows::id_at(rows::id_column(&batch), row);
+            documents.insert(id, batch.slice(row, 1));
+        }
+    }
+    Ok(documents)
+}
+
+async fn documents_of(
+    reader: SegmentReader,
+    live: Arc<RowMask>,
+    ids: Arc<[DocId]>,
+    attrs: Arc<[AttrId]>,
+) -> Result<Vec<SegmentBatch>> {
+    let found = reader.find(&ids).await?;
+    let found = found.into_iter().flatten();
+    let mut rows: Vec<u32> = found.filter(|row| live.contains(*row as usize)).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    match rows.is_empty() {
+        true => Ok(Vec::new()),
+        false => read(&reader, rows, &attrs, true).await,
+    }
+}

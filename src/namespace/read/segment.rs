@@ -1,0 +1,248 @@
+//! Scanning one segment exactly: the filter in batches, then distances page by page or keys of an order.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::stream::TryStreamExt;
+
+use super::merge::Ordered;
+use super::source::{Part, Place};
+use crate::error::Result;
+use crate::filter::{self, BoundFilter, RowMask, Target, Verdict};
+use crate::format::segment::RowOrder;
+use crate::query::bind::{BoundQuery, BoundRank};
+use crate::query::order::{BoundKey, OrderTop};
+use crate::query::topk::TopK;
+use crate::rows;
+use crate::segment::{SegmentBatch, VectorPiece};
+use crate::types::{AttrId, DistanceMetric};
+use crate::vector::PreparedQuery;
+
+/// A mask that keeps fewer rows than one in this many is read row by row.
+const SPARSE_ONE_IN: usize = 8;
+
+/// The best rows of one segment.
+#[derive(Debug)]
+pub(super) enum Scanned {
+    /// By distance, then row.
+    Nearest { number: usize, best: TopK<u32> },
+    /// Sorted.
+    Ordered(Vec<Ordered>),
+}
+
+/// Scans a segment; `verdict` is what its stats say of the filter. Errors: of the reader. Cancel safe.
+pub(super) async fn scan(part: Part, verdict: Verdict, query: &BoundQuery) -> Result<Scanned> {
+    let filter = query.filter.as_ref().filter(|_| verdict != Verdict::Always);
+    match &query.rank {
+        BoundRank::Vector {
+            attribute,
+            metric,
+            vector,
+            ..
+        } => {
+            let mask = match filter {
+                None => Arc::clone(&part.live),
+                Some(filter) => Arc::new(matching(&part, filter).await?),
+            };
+            let wanted = query.wanted();
+            let best = nearest(&part, *attribute, *metric, vector, &mask, wanted).await?;
+            Ok(Scanned::Nearest {
+                number: part.number,
+                best,
+            })
+        }
+        BoundRank::Order(keys) => Ok(Scanned::Ordered(
+            ordered(&part, filter, keys, query.wanted()).await?,
+        )),
+    }
+}
+
+/// The live rows that a filter keeps.
+async fn matching(part: &Part, filter: &BoundFilter) -> Result<RowMask> {
+    let (attrs, with_id) = columns_of(filter);
+    let live = Arc::clone(&part.live);
+    let filter = filter.clone();
+    let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
+        let kept = filter::eval(&filter, &batch);
+        let kept = kept.iter().filter_map(|at| rows.number(at));
+        Ok(kept
+            .filter(|row| live.contains(*row as usize))
+            .collect::<Vec<u32>>())
+    };
+    let mut mask = RowMask::none(part.live.len());
+    let rows = sparse(&part.live);
+    let mut kept = part.reader.columns(&attrs, with_id, rows, each).await?;
+    while let Some(rows) = kept.try_next().await? {
+        for row in rows {
+            mask.set(row as usize, true);
+        }
+    }
+    Ok(mask)
+}
+
+/// The rows of a mask, where they are few enough to be read one by one.
+fn sparse(mask: &RowMask) -> Option<Arc<[u32]>> {
+    let few = mask.count().saturating_mul(SPARSE_ONE_IN) < mask.len();
+    few.then(|| {
+        mask.iter()
+            .filter_map(|row| u32::try_from(row).ok())
+            .collect()
+    })
+}
+
+/// The columns a filter looks at.
+fn columns_of(filter: &BoundFilter) -> (Vec<AttrId>, bool) {
+    fn visit(filter: &BoundFilter, targets: &mut BTreeSet<Option<AttrId>>) {
+        match filter {
+            BoundFilter::Constant(_) => {}
+            BoundFilter::And(children) | BoundFilter::Or(children) => {
+                children.iter().for_each(|child| visit(child, targets));
+            }
+            BoundFilter::Not(child) => visit(child, targets),
+            BoundFilter::Missing(attr) => {
+                targets.insert(Some(*attr));
+            }
+            BoundFilter::Compare { target, .. } | BoundFilter::In { target, .. } => {
+                targets.insert(match target {
+                    Target::Id => None,
+                    Target::Attribute(attr) => Some(*attr),
+                });
+            }
+        }
+    }
+    let mut targets = BTreeSet::new();
+    visit(filter, &mut targets);
+    let with_id = targets.remove(&None);
+    (targets.into_iter().flatten().collect(), with_id)
+}
+
+/// The nearest of the rows in `mask`, by distance, then row.
+async fn nearest(
+    part: &Part,
+    attribute: AttrId,
+    metric: DistanceMetric,
+    vector: &[f32],
+    mask: &Arc<RowMask>,
+    k: usize,
+) -> Result<TopK<u32>> {
+    let mut best = TopK::new(k);
+    if mask.count() == 0 {
+        return Ok(best);
+    }
+    let query = PreparedQuery::new(metric, vector);
+    let rows = Arc::clone(mask);
+    let each = move |pieces: &[VectorPiece]| {
+        let mut best = TopK::new(k);
+        for piece in pieces {
+            nearest_of(&query, piece, &rows, &mut best);
+        }
+        Ok(best)
+    };
+    let reader = &part.reader;
+    let mut windows = reader.vectors(attribute, vector.len(), mask, each).await?;
+    while let Some(window) = windows.try_next().await? {
+        best.merge(window);
+    }
+    Ok(best)
+}
+
+fn nearest_of(query: &PreparedQuery, piece: &VectorPiece, mask: &RowMask, best: &mut TopK<u32>) {
+    let dims = query.dims();
+    let vectors = piece.vectors();
+    let n_vectors = vectors.len() / dims.max(1);
+    let rows = piece.rows().filter(|row| mask.contains(*row as usize));
+    let wanted: Vec<(u32, usize)> = rows
+        .filter_map(|row| Some((row, piece.at(row)?)))
+        .filter(|(_, at)| *at < n_vectors)
+        .collect();
+    let mut offer = |row: u32, distance: f32| {
+        // An equal distance may still win by its row.
+        if best.threshold().is_none_or(|worst| distance <= worst) {
+            best.push(distance, row);
+        }
+    };
+    if wanted.len().saturating_mul(SPARSE_ONE_IN) < n_vectors {
+        for (row, at) in wanted {
+            offer(row, query.distance(&vectors[at * dims..(at + 1) * dims]));
+        }
+        return;
+    }
+    let mut distances = vec![0.0; n_vectors];
+    query.distances(&vectors[..n_vectors * dims], &mut distances);
+    for (row, at) in wanted {
+        offer(row, distances[at]);
+    }
+}
+
+/// The first `k` live rows that the filter keeps, in an order.
+async fn ordered(
+    part: &Part,
+    filter: Option<&BoundFilter>,
+    keys: &[BoundKey],
+    k: usize,
+) -> Result<Vec<Ordered>> {
+    let RowOrder::Ids = part.reader.footer().await?.row_order();
+    // Rows are in the order of ids, so an order that begins with the id is known without its keys.
+    let by_id = match keys.first() {
+        None => Some(false),
+        Some(key) => (key.target == Target::Id).then_some(key.descending),
+    };
+    let rows = match (by_id, filter) {
+        (Some(descending), None) => Some(ends(&part.live, k, descending)),
+        _ => sparse(&part.live),
+    };
+    let (mut attrs, _) = filter.map(columns_of).unwrap_or_default();
+    attrs.extend(keys.iter().filter_map(|key| match key.target {
+        Target::Id => None,
+        Target::Attribute(attr) => Some(attr),
+    }));
+    let (live, filter, keys) = (Arc::clone(&part.live), filter.cloned(), keys.to_vec());
+    let number = part.number;
+    let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
+        let is_live = |at| {
+            rows.number(at)
+                .is_some_and(|row| live.contains(row as usize))
+        };
+        let mut mask = RowMask::from_fn(batch.num_rows(), is_live);
+        if let Some(filter) = &filter {
+            mask.and(&filter::eval(filter, &batch));
+        }
+        let mut top = OrderTop::new(keys.clone(), k);
+        top.offer_rows(number, &batch, &mask);
+        let ids = rows::id_column(&batch);
+        let best = top.into_sorted().into_iter().filter_map(|ranked| {
+            let place = Place::Segment {
+                segment: number,
+                row: rows.number(ranked.row)?,
+            };
+            Some(Ordered {
+                key: ranked.key,
+                place,
+                id: rows::id_at(ids, ranked.row),
+            })
+        });
+        Ok(best.collect::<Vec<_>>())
+    };
+    let mut best: Vec<Ordered> = Vec::new();
+    let mut batches = part.reader.columns(&attrs, true, rows, each).await?;
+    while let Some(more) = batches.try_next().await? {
+        best.extend(more);
+        best.sort_unstable();
+        best.truncate(k);
+        // What is still to come has larger ids.
+        if by_id == Some(false) && best.len() == k {
+            break;
+        }
+    }
+    Ok(best)
+}
+
+/// The first `k` rows of a mask, or the last.
+fn ends(mask: &RowMask, k: usize, last: bool) -> Arc<[u32]> {
+    let skipped = match last {
+        true => mask.count().saturating_sub(k),
+        false => 0,
+    };
+    let rows = mask.iter().filter_map(|row| u32::try_from(row).ok());
+    rows.skip(skipped).take(k).collect()
+}

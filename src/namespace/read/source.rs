@@ -1,0 +1,78 @@
+//! What one query reads: a tail, segments, and which of their rows are visible, all of one state.
+
+use std::sync::Arc;
+
+use crate::filter::RowMask;
+use crate::lsm::TailView;
+use crate::namespace::handle::View;
+use crate::runtime::ComputePool;
+use crate::segment::SegmentReader;
+use crate::types::NamespaceSchema;
+
+/// One state to read. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) schema: Arc<NamespaceSchema>,
+    pub(crate) tail: TailView,
+    pub(crate) segments: Arc<[SegmentReader]>,
+    /// For each segment the rows that are visible.
+    pub(crate) live: Arc<[Arc<RowMask>]>,
+    pub(crate) compute: Arc<ComputePool>,
+}
+
+/// Where a row lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Place {
+    Tail { chunk: usize, row: usize },
+    Segment { segment: usize, row: u32 },
+}
+
+impl Source {
+    pub(crate) fn of(view: &View, live: Arc<[Arc<RowMask>]>, compute: &Arc<ComputePool>) -> Self {
+        Self {
+            schema: Arc::clone(&view.schema),
+            tail: view.tail.clone(),
+            segments: Arc::clone(&view.segments),
+            live,
+            compute: Arc::clone(compute),
+        }
+    }
+
+    /// The segments with their numbers and visible rows.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let parts = self.segments.iter().zip(self.live.iter()).enumerate();
+        parts
+            .map(|(number, (reader, live))| Part {
+                number,
+                reader: reader.clone(),
+                live: Arc::clone(live),
+            })
+            .collect()
+    }
+
+    /// Rows that are visible, in the tail and in segments.
+    pub(super) fn live_rows(&self) -> u64 {
+        let segments = self.live.iter().map(|live| live.count() as u64);
+        self.tail.live_rows + segments.sum::<u64>()
+    }
+
+    /// Logical bytes of the visible rows; of a segment that lost rows, its share of them.
+    pub(super) fn live_bytes(&self) -> u64 {
+        let segments = self.segments.iter().zip(self.live.iter());
+        let bytes = segments.map(|(reader, live)| {
+            let segment = reader.segment();
+            let bytes = u128::from(segment.logical_bytes) * live.count() as u128;
+            // No more than all bytes where no more rows live than there are.
+            u64::try_from(bytes / u128::from(segment.rows.max(1))).unwrap_or(u64::MAX)
+        });
+        self.tail.live_bytes.saturating_add(bytes.sum())
+    }
+}
+
+/// One segment of a source.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) number: usize,
+    pub(super) reader: SegmentReader,
+    pub(super) live: Arc<RowMask>,
+}

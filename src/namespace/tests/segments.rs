@@ -1,0 +1,119 @@
+//! Queries over flushed namespaces: what an answer says it covered, and objects that are gone.
+
+use super::*;
+use crate::error::Error;
+use crate::store::Listed;
+
+async fn flushed(bucket: &Arc<dyn Bucket>) -> Engine {
+    let engine = engine_on(Arc::clone(bucket), 1);
+    let books = (0..50).map(|id| (id, 1_900 + id));
+    engine
+        .write(&name(), upsert(books), None)
+        .await
+        .expect("a commit");
+    engine.flush(&name()).await.expect("a flush");
+    engine
+}
+
+fn from(year: i64) -> Query {
+    Query {
+        filter: Some(Filter::Compare {
+            attribute: "year".to_owned(),
+            op: CompareOp::Gte,
+            value: RawValue::Int(year),
+        }),
+        ..all()
+    }
+}
+
+async fn files(bucket: &Arc<dyn Bucket>, end: &str) -> Vec<String> {
+    let listed = bucket.list("", None, None).await.expect("a list");
+    let keys = listed.into_iter().map(|Listed { key, .. }| key);
+    keys.filter(|key| key.ends_with(end)).collect()
+}
+
+#[tokio::test]
+async fn coverage_of_segments_and_tail_counts_each_live_row_once() {
+    let bucket = memory();
+    let engine = flushed(&bucket).await;
+    let late = [(7, 2_000), (90, 2_001)];
+    engine
+        .write(&name(), upsert(late), None)
+        .await
+        .expect("a commit");
+    engine
+        .write(&name(), delete(&[1, 2]), None)
+        .await
+        .expect("a commit");
+    let reply = engine.query(&name(), from(1_949)).await.expect("a reply");
+    assert_eq!(reply.rows.len(), 3);
+    let seen = reply.coverage;
+    assert_eq!((seen.rows_total, seen.unindexed_rows), (49, 2));
+    assert_eq!((seen.segments_searched, seen.segments_pruned), (1, 0));
+    let reply = engine.query(&name(), from(1_990)).await.expect("a reply");
+    assert_eq!(reply.rows.len(), 2);
+    let seen = reply.coverage;
+    assert_eq!((seen.segments_searched, seen.segments_pruned), (0, 1));
+
+    // A node that has just come: what it read is counted as its query's.
+    let counting = Arc::new(Counting::new(Arc::clone(&bucket)));
+    let cold = engine_on(Arc::clone(&counting) as Arc<dyn Bucket>, 2);
+    cold.query(&name(), from(1_990)).await.expect("a reply");
+    let before = counting.snapshot();
+    let seen = cold
+        .query(&name(), from(1_949))
+        .await
+        .expect("a reply")
+        .coverage;
+    let cost = counting.snapshot() - before;
+    assert_eq!(
+        (seen.store_gets, seen.store_bytes),
+        (cost.requests(), cost.read_bytes)
+    );
+    assert!(seen.store_bytes > 1_000, "{seen:?}");
+}
+
+#[tokio::test]
+async fn query_of_an_object_that_the_newest_state_refers_to_and_is_gone_is_corrupted() {
+    for end in [".parquet", ".idx"] {
+        let bucket = memory();
+        drop(flushed(&bucket).await);
+        let paths = files(&bucket, end).await;
+        let [path] = paths.as_slice() else {
+            panic!("one segment: {paths:?}");
+        };
+        bucket.delete(path).await.expect("it is gone");
+        let cold = engine_on(Arc::clone(&bucket), 2);
+        let error: Error = cold.query(&name(), all()).await.expect_err("rows are gone");
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{error:?}");
+        assert!(error.message().contains(path.as_str()), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn condition_looks_at_documents_in_segments() {
+    let bucket = memory();
+    drop(flushed(&bucket).await);
+    let engine = engine_on(bucket, 2);
+    let newer = |year: i64| WriteBatch {
+        upsert_condition: Some(Filter::Compare {
+            attribute: "year".to_owned(),
+            op: CompareOp::Lt,
+            value: RawValue::Int(1_905),
+        }),
+        ..upsert((0..10).map(|id| (id, year + id)))
+    };
+    let written = engine
+        .write(&name(), newer(2_000), None)
+        .await
+        .expect("a commit");
+    assert_eq!(written.rows_upserted, Some(5));
+    let years: Vec<i64> = rows(&engine)
+        .await
+        .iter()
+        .take(10)
+        .map(|row| row.1)
+        .collect();
+    assert_eq!(years[..5], [2_000, 2_001, 2_002, 2_003, 2_004]);
+    assert_eq!(years[5..], [1_905, 1_906, 1_907, 1_908, 1_909]);
+}
