@@ -66,33 +66,37 @@ impl Client {
         self.write(&upsert_body(rows))
     }
 
+    /// Asks for a flush; an error means that no answer came.
+    pub(crate) fn try_flush(&self) -> Result<Answer, ureq::Error> {
+        let namespace = self.namespace.replace("/v2/", "/v1/");
+        self.post(&format!("{namespace}/flush"), &json!({}))
+    }
+
     /// Sends a strong read of some ids.
     pub(crate) fn try_read(&self, ids: &[u64]) -> Answer {
+        let answer = self.ask_read(ids);
+        answer.unwrap_or_else(|error| panic!("read of {ids:?}: {error}"))
+    }
+
+    /// As `try_read`; an error means that no answer came.
+    pub(crate) fn ask_read(&self, ids: &[u64]) -> Result<Answer, ureq::Error> {
         let body = json!({
             "filters": ["id", "In", ids],
             "limit": 10_000,
             "include_attributes": ["v"],
             "consistency": {"level": "strong"},
         });
-        let answer = self.post(&format!("{}/query", self.namespace), &body);
-        answer.unwrap_or_else(|error| panic!("{body}: {error}"))
+        self.post(&format!("{}/query", self.namespace), &body)
     }
 
     /// Reads some ids, strongly; `None` if there is no such namespace.
     pub(crate) fn read(&self, ids: &[u64]) -> Option<Values> {
-        let answer = self.try_read(ids);
-        if answer.status == 404 {
-            return None;
-        }
-        // A namespace that was made and never written to.
-        if answer.body["error"] == "attribute `v` not found" {
-            return Some(Values::new());
-        }
-        assert_eq!(answer.status, 200, "read of {ids:?}: {}", answer.body);
-        let rows = answer.body["rows"].as_array().expect("rows");
-        let read: Values = rows.iter().map(id_and_value).collect();
-        assert_eq!(read.len(), rows.len(), "an id twice: {}", answer.body);
-        Some(read)
+        values_of(&self.try_read(ids))
+    }
+
+    /// As `read`; an error means that no answer came.
+    pub(crate) fn read_if_answered(&self, ids: &[u64]) -> Result<Option<Values>, ureq::Error> {
+        Ok(values_of(&self.ask_read(ids)?))
     }
 
     /// Drops the namespace; the status, or no answer.
@@ -115,6 +119,22 @@ impl Client {
         let answer = self.http.get(format!("{}{path}", self.server)).call();
         read(answer.expect("an answer")).expect("a whole answer")
     }
+}
+
+/// What a read gave; `None` if there is no such namespace.
+fn values_of(answer: &Answer) -> Option<Values> {
+    if answer.status == 404 {
+        return None;
+    }
+    // A namespace that was made and never written to.
+    if answer.body["error"] == "attribute `v` not found" {
+        return Some(Values::new());
+    }
+    assert_eq!(answer.status, 200, "a read: {}", answer.body);
+    let rows = answer.body["rows"].as_array().expect("rows");
+    let read: Values = rows.iter().map(id_and_value).collect();
+    assert_eq!(read.len(), rows.len(), "an id twice: {}", answer.body);
+    Some(read)
 }
 
 fn read(mut answer: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {

@@ -31,6 +31,13 @@ const START_MS_MAX: u64 = 40;
 /// One audit in this many is also made through a process that never served before.
 const COLD_AUDIT_EVERY: u64 = 4;
 
+/// Flushes all the time, short logs, and no respect for the claims of the dead: lives are short here.
+const FLUSHING: [&str; 3] = [
+    "flush.age_ms=50",
+    "flush.keep_blocks=0",
+    "flush.claim_patience_ms=50",
+];
+
 #[test]
 fn kill_at_random_instants_loses_no_acknowledged_write() {
     let seed = setting("ELACSYM_TEST_KILL_SEED", SEED);
@@ -40,6 +47,7 @@ fn kill_at_random_instants_loses_no_acknowledged_write() {
     let mut campaign = Campaign {
         seed,
         kills: 0,
+        in_flush: 0,
         acknowledged: 0,
         applied: 0,
         lost: 0,
@@ -52,6 +60,8 @@ fn kill_at_random_instants_loses_no_acknowledged_write() {
         kill_in_one_directory(here, &mut random, &mut campaign);
     }
     assert!(campaign.acknowledged > 0, "nothing was ever acknowledged");
+    let enough = 2 * campaign.in_flush >= campaign.kills;
+    assert!(enough, "fewer than half of the kills met a flush");
 }
 
 /// What a run came to; printed at its end, also at a bad one.
@@ -59,6 +69,8 @@ fn kill_at_random_instants_loses_no_acknowledged_write() {
 struct Campaign {
     seed: u64,
     kills: u64,
+    /// Kills that left a flush unanswered: inside its claim, uploads, commit, manifest or truncation.
+    in_flush: u64,
     acknowledged: u64,
     /// Unanswered writes that turned out to have been applied.
     applied: u64,
@@ -93,9 +105,10 @@ impl Drop for Campaign {
         // Not by a macro: the test harness would keep it to itself.
         let _ = writeln!(
             std::io::stderr(),
-            "| {build} | {} | {} | {} | {} | {} | {} |",
+            "| {build} | {} | {} | {} | {} | {} | {} | {} |",
             self.seed,
             self.kills,
+            self.in_flush,
             self.acknowledged,
             self.applied,
             self.lost,
@@ -109,16 +122,19 @@ fn kill_in_one_directory(kills: u64, random: &mut Random, campaign: &mut Campaig
     let mut journals: Vec<Journal> = (0..WRITERS)
         .map(|writer| Journal::new(writer, random.next()))
         .collect();
-    let mut server = Server::start(directory.path());
+    let start = || Process::start_with(directory.path(), &[], &FLUSHING).serving();
+    let mut seen = Values::new();
+    let mut server = start();
     for kill in 0..kills {
         let life = Duration::from_micros(random.below(LIFE_MS_MAX * 1_000));
-        write_and_kill(&mut server, &mut journals, life);
+        let in_flush = write_and_kill(&mut server, &mut journals, &mut seen, life);
+        campaign.in_flush += u64::from(in_flush);
         if random.once_in(4) {
             let life = Duration::from_micros(random.below(START_MS_MAX * 1_000));
             kill_while_starting(directory.path(), life);
         }
         campaign.kills += 1;
-        server = Server::start(directory.path());
+        server = start();
         let client = Client::new(&server.url, NAMESPACE);
         if let Err(difference) = compare(&client, &mut journals) {
             campaign.fail(&journals, &difference, &format!("after kill {kill}"));
@@ -134,11 +150,20 @@ fn kill_in_one_directory(kills: u64, random: &mut Random, campaign: &mut Campaig
     campaign.count(&journals);
 }
 
-/// Lets all writers write, each on its own connection, for as long as the server is to live.
-fn write_and_kill(server: &mut Server, journals: &mut [Journal], life: Duration) {
+/// Lets all writers write, each on its own connection, for as long as the server is to live, and a reader
+/// read what never goes back. Gives whether the kill left a flush unanswered.
+fn write_and_kill(
+    server: &mut Server,
+    journals: &mut [Journal],
+    seen: &mut Values,
+    life: Duration,
+) -> bool {
     let killing = AtomicBool::new(false);
     let url = server.url.clone();
+    let ids: Vec<u64> = journals.iter().flat_map(|journal| journal.ids()).collect();
     thread::scope(|scope| {
+        let flusher = scope.spawn(|| flush_until_killed(&Client::new(&url, NAMESPACE), &killing));
+        scope.spawn(|| read_until_killed(&Client::new(&url, NAMESPACE), &ids, seen, &killing));
         for journal in journals {
             let client = Client::new(&url, NAMESPACE);
             scope.spawn(|| {
@@ -150,7 +175,48 @@ fn write_and_kill(server: &mut Server, journals: &mut [Journal], life: Duration)
         // Before the kill: whoever misses an answer because of it finds this set.
         killing.store(true, Ordering::SeqCst);
         server.kill();
-    });
+        flusher.join().expect("a flusher")
+    })
+}
+
+/// Flushes until the server no longer answers; whether it was a flush that was not answered. There is
+/// always something to flush.
+fn flush_until_killed(client: &Client, killing: &AtomicBool) -> bool {
+    let mut flushed = None;
+    loop {
+        match client.try_flush() {
+            Ok(answer) => {
+                let fine = matches!(answer.status, 200 | 404 | 503);
+                assert!(fine, "a flush: {} {}", answer.status, answer.body);
+                flushed = Some(answer.status);
+            }
+            Err(error) => {
+                let killed = killing.load(Ordering::SeqCst);
+                assert!(killed, "unanswered by a living server: {error}");
+                return flushed != Some(404);
+            }
+        }
+    }
+}
+
+/// Reads strongly until the server no longer answers: values of an id only rise, from one read to the next.
+fn read_until_killed(client: &Client, ids: &[u64], seen: &mut Values, killing: &AtomicBool) {
+    loop {
+        match client.read_if_answered(ids) {
+            Ok(read) => {
+                for (id, value) in read.unwrap_or_default() {
+                    let before = seen.insert(id, value);
+                    let rises = before.is_none_or(|before| before <= value);
+                    assert!(rises, "id {id}: read {value} after {before:?}");
+                }
+            }
+            Err(error) => {
+                let killed = killing.load(Ordering::SeqCst);
+                assert!(killed, "unanswered by a living server: {error}");
+                return;
+            }
+        }
+    }
 }
 
 fn kill_while_starting(directory: &Path, life: Duration) {
@@ -182,9 +248,10 @@ fn kill_of_one_of_two_servers_loses_no_acknowledged_write() {
     let mut journals: Vec<Journal> = (0..WRITERS)
         .map(|writer| Journal::new(writer, random.next()))
         .collect();
-    let survivor = Server::start(directory.path());
+    let mut seen = Values::new();
+    let survivor = Process::start_with(directory.path(), &[], &FLUSHING).serving();
     for kill in 0..KILLS_OF_ONE {
-        let mut victim = Server::start(directory.path());
+        let mut victim = Process::start_with(directory.path(), &[], &FLUSHING).serving();
         let life = Duration::from_micros(random.below(LIFE_MS_MAX * 1_000));
         let (of_victim, of_survivor) = journals.split_at_mut(WRITERS as usize / 2);
         let (stop, client) = (
@@ -199,7 +266,7 @@ fn kill_of_one_of_two_servers_loses_no_acknowledged_write() {
             }
             // Stops the others also where a check of this thread fails.
             let _stop = StopOnDrop(&stop);
-            write_and_kill(&mut victim, of_victim, life);
+            write_and_kill(&mut victim, of_victim, &mut seen, life);
             let when = format!("by the survivor, still written to, after kill {kill}");
             audit(&client, of_victim, &when);
         });

@@ -4,6 +4,7 @@
 //! idempotency keys, the strike, and then the audit of every write, answered or not, through the process
 //! itself where it lives, through another server beside it, and through one started afterwards.
 
+mod flush;
 mod stage;
 mod table;
 mod torn;
@@ -18,6 +19,7 @@ use crate::client::{Client, Values};
 use crate::journal::{Ended, Journal};
 use crate::kills::audit;
 use crate::server::{Process, Server};
+use flush::{FLUSHING, Flusher};
 use stage::{Before, NAMESPACE, Stage, Stages};
 use table::{CASES, Case, Ends, Unanswered};
 
@@ -63,8 +65,12 @@ fn failpoint_each_point_and_variant_keeps_its_promise() {
 fn run(case: &Case, stages: &Stages) {
     let mut stage = stages.copy(case.before);
     let mut armed = start_armed(case, &stage);
+    let flusher = case.flushing.then(|| Flusher::start(&armed.url));
     let ended = write(&armed, &mut stage.journals, case);
     armed.process.says(&case.strike());
+    if let Some(flusher) = flusher {
+        flusher.stop(case.ends == Ends::Dies);
+    }
     check_answers(case, &ended, &stage.journals);
     if case.ends == Ends::Dies {
         died(&mut armed.process);
@@ -99,22 +105,27 @@ fn run(case: &Case, stages: &Stages) {
 }
 
 fn start_armed(case: &Case, stage: &Stage) -> Server {
-    let settings: &[&str] = if case.hangs() {
-        &[DEADLINE, GRACE]
-    } else {
-        &[]
-    };
-    Process::start_with(stage.path(), &[(VARIABLE, case.order)], settings).serving()
+    let mut settings = Vec::new();
+    if case.hangs() {
+        settings.extend([DEADLINE, GRACE]);
+    }
+    if case.flushing {
+        settings.extend(FLUSHING);
+    }
+    Process::start_with(stage.path(), &[(VARIABLE, case.order)], &settings).serving()
 }
 
 fn write(server: &Server, journals: &mut [Journal], case: &Case) -> Vec<Ended> {
     let writers = case.writers();
+    // A flush is struck when it is; whoever is to notice must still be writing.
+    let outlasts = case.flushing && matches!(case.ends, Ends::Dies | Ends::Hangs);
+    let writes = if outlasts { 50 * WRITES } else { WRITES };
     thread::scope(|scope| {
         let writing: Vec<_> = journals[..writers]
             .iter_mut()
             .map(|journal| {
                 let client = Client::new(&server.url, NAMESPACE);
-                scope.spawn(move || journal.write_keyed(&client, WRITES))
+                scope.spawn(move || journal.write_keyed(&client, writes))
             })
             .collect();
         let join = |writer: thread::ScopedJoinHandle<'_, Ended>| writer.join().expect("a writer");
@@ -148,7 +159,8 @@ fn died(process: &mut Process) {
 
 /// Audits through a process started now and one beside it, settles what is unknown, and audits again.
 fn audit_after(case: &Case, stage: &mut Stage, beside: Option<Server>) {
-    let restarted = Server::start(stage.path());
+    let settings = if case.flushing { &FLUSHING[..] } else { &[] };
+    let restarted = Process::start_with(stage.path(), &[], settings).serving();
     let applied = audit_and_count(&restarted, &mut stage.journals, "restarted");
     if beside.is_none() {
         case.unanswered.check(applied);
@@ -165,6 +177,18 @@ fn audit_after(case: &Case, stage: &mut Stage, beside: Option<Server>) {
         "by a second process, settled",
     );
     audit(&clients[0], &mut stage.journals, "restarted, settled");
+    if case.flushing {
+        flush::flush_on(&clients[0], &stage.data(), case.before);
+        audit(&clients[0], &mut stage.journals, "restarted, flushed");
+        audit(
+            &clients[1],
+            &mut stage.journals,
+            "by a second process, flushed",
+        );
+        let cold = Server::start(stage.path());
+        let client = Client::new(&cold.url, NAMESPACE);
+        audit(&client, &mut stage.journals, "by a cold process, flushed");
+    }
 }
 
 /// Audits; returns how many unanswered writes turned out to be applied.

@@ -12,6 +12,8 @@ pub(super) struct Case {
     pub(super) ends: Ends,
     pub(super) unanswered: Unanswered,
     pub(super) left: Left,
+    /// Whether somebody asks for flushes again and again meanwhile.
+    pub(super) flushing: bool,
 }
 
 /// What the writers see.
@@ -49,6 +51,14 @@ const fn case(order: &'static str, ends: Ends, unanswered: Unanswered) -> Case {
         ends,
         unanswered,
         left: Left::Whatever,
+        flushing: false,
+    }
+}
+
+const fn flushing(order: &'static str, ends: Ends, unanswered: Unanswered) -> Case {
+    Case {
+        flushing: true,
+        ..case(order, ends, unanswered)
     }
 }
 
@@ -169,6 +179,41 @@ pub(super) const CASES: &[Case] = &[
     case("c2=hang-after@1", HangsBehind, NoneApplied)
         .from(Long)
         .leaving(Left::StaleHint),
+    // F1: nobody else's claim, or one that nobody works under: the next flusher takes it back.
+    flushing("f1=die-before@2", Dies, Any),
+    flushing("f1=die-after@2", Dies, Any),
+    flushing("f1=error-before@2", Unnoticed, NoneApplied),
+    flushing("f1=error-after@2", Unnoticed, NoneApplied),
+    flushing("f1=hang-before@2", Hangs, NoneApplied),
+    flushing("f1=hang-after@2", Hangs, NoneApplied),
+    // F2: objects that no state refers to. The rows are still in the log.
+    flushing("f2=die-before@2", Dies, Any),
+    flushing("f2=die-after@2", Dies, Any),
+    flushing("f2=error-before@2", Unnoticed, NoneApplied),
+    flushing("f2=error-after@2", Unnoticed, NoneApplied),
+    flushing("f2=hang-before@2", HangsBehind, NoneApplied),
+    flushing("f2=hang-after@2", HangsBehind, NoneApplied),
+    // F3: flushed, or not; no manifest says so.
+    flushing("f3=die-before@2", Dies, Any),
+    flushing("f3=die-after@2", Dies, Any),
+    flushing("f3=error-before@2", Unnoticed, NoneApplied),
+    flushing("f3=error-after@2", Unnoticed, NoneApplied),
+    flushing("f3=hang-before@2", Hangs, NoneApplied),
+    flushing("f3=hang-after@2", Hangs, NoneApplied),
+    // T1: nothing is deleted but after it.
+    flushing("t1=die-before@1", Dies, Any).from(Long),
+    flushing("t1=die-after@1", Dies, Any).from(Long),
+    flushing("t1=error-before@1", Unnoticed, NoneApplied).from(Long),
+    flushing("t1=error-after@1", Unnoticed, NoneApplied).from(Long),
+    flushing("t1=hang-before@1", Hangs, NoneApplied).from(Long),
+    flushing("t1=hang-after@1", Hangs, NoneApplied).from(Long),
+    // T2: a block without its head; the next cleaning goes on.
+    flushing("t2=die-before@1", Dies, Any).from(Long),
+    flushing("t2=die-after@1", Dies, Any).from(Long),
+    flushing("t2=error-before@1", Unnoticed, NoneApplied).from(Long),
+    flushing("t2=error-after@1", Unnoticed, NoneApplied).from(Long),
+    flushing("t2=hang-before@1", HangsBehind, NoneApplied).from(Long),
+    flushing("t2=hang-after@1", HangsBehind, NoneApplied).from(Long),
     // N1: a log without a name is nothing; a name's record made twice is the same record.
     case("n1=die-before@1", Dies, NoneApplied).from(Nothing),
     case("n1=die-after@1", Dies, NoneApplied).from(Nothing),
