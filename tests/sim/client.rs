@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use elacsym::error::{Error, ErrorKind, Result};
-use elacsym::namespace::{Engine, IdempotencyKey};
+use elacsym::namespace::{Engine, Flushed, IdempotencyKey};
 use elacsym::query::reply::Reply;
 use elacsym::query::request::Consistency;
 use elacsym::runtime::clock::sleep_ms;
@@ -117,10 +117,11 @@ impl Client {
     }
 
     /// Does `n` things, one after the other.
-    pub(crate) async fn run(mut self, n: u32) {
+    pub(crate) async fn run(mut self, n: u32, lull_ms: u64) {
         for _ in 0..n {
             sleep_ms(self.world.choose(|random| match random.below(20) {
                 0 => random.below(3_000),
+                1 if lull_ms > 0 => random.below(lull_ms),
                 _ => random.below(150),
             }))
             .await;
@@ -131,7 +132,7 @@ impl Client {
     async fn act(&mut self) {
         let (namespace, what, document) = self.world.choose(|random| {
             let namespace = if random.below(10) < 4 { DROPPED } else { KEPT };
-            (namespace, random.below(20), random.below(DOCUMENTS))
+            (namespace, random.below(22), random.below(DOCUMENTS))
         });
         match what {
             0..=3 => self.put_some(namespace, document).await,
@@ -150,6 +151,9 @@ impl Client {
                     .await;
             }
             18 | 19 if namespace == DROPPED => self.drop_namespace(namespace).await,
+            20 | 21 => {
+                self.flush(namespace).await;
+            }
             _ => {
                 let max_staleness_seconds = self.world.choose(|random| random.below(4));
                 let consistency = Consistency::Eventual {
@@ -298,9 +302,15 @@ impl Client {
             self.world
                 .alarm(format!("{label} had no answer after the storm"));
         }
-        let histories = self.records.histories.lock();
-        let seen = &histories[namespace].seen;
-        seen.get(n_before).map(|seen| seen.rows.clone())
+        let shown = {
+            let histories = self.records.histories.lock();
+            let seen = &histories[namespace].seen;
+            seen.get(n_before).map(|seen| seen.rows.clone())
+        };
+        if let Some(rows) = &shown {
+            self.must_count(namespace, rows.len()).await;
+        }
+        shown
     }
 
     /// Writes after the storm: it must be acknowledged.
@@ -312,6 +322,38 @@ impl Client {
             let label = &self.label;
             self.world
                 .alarm(format!("{label} could not write after the storm"));
+        }
+    }
+
+    /// Flushes; `false` if nobody knows or it came to nothing. Whatever it comes to, documents stay as they are.
+    pub(crate) async fn flush(&mut self, namespace: usize) -> bool {
+        self.note(format_args!("{} is flushed", NAMESPACES[namespace]));
+        let name = name_of(namespace);
+        let heard = self
+            .call(async move |engine: Engine| engine.flush(&name).await)
+            .await;
+        self.note(format_args!("heard {heard:?}"));
+        match heard {
+            Ok(Flushed::Done(_)) => self.world.count("flush"),
+            Ok(Flushed::Nothing(_)) => self.world.count("nothing to flush"),
+            Err(Silence::NotFound) => {}
+            Err(_) => self.world.count("flush unanswered"),
+        }
+        matches!(heard, Ok(_) | Err(Silence::NotFound))
+    }
+
+    /// Describes after the storm: it must count what a read shows.
+    async fn must_count(&mut self, namespace: usize, rows: usize) {
+        let name = name_of(namespace);
+        let heard = self
+            .call(async move |engine: Engine| engine.describe(&name).await)
+            .await;
+        let found = heard.map(|description| description.rows);
+        if !matches!(found, Ok(found) if found == rows as u64) {
+            self.world.alarm(format!(
+                "{} describes `{}` with {found:?} documents, and shows {rows}",
+                self.label, NAMESPACES[namespace]
+            ));
         }
     }
 

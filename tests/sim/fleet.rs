@@ -17,6 +17,8 @@ pub(crate) struct Fleet {
     world: Arc<World>,
     store: Arc<Store>,
     options: NodeOptions,
+    /// The longest stalls, milliseconds.
+    stalls_ms: u64,
     places: Mutex<Vec<Place>>,
 }
 
@@ -31,12 +33,14 @@ impl Fleet {
         world: Arc<World>,
         store: Arc<Store>,
         options: NodeOptions,
+        stalls_ms: u64,
         n_nodes: usize,
     ) -> Arc<Self> {
         let fleet = Arc::new(Self {
             world,
             store,
             options,
+            stalls_ms,
             places: Mutex::default(),
         });
         for place in 0..n_nodes {
@@ -116,7 +120,7 @@ impl Fleet {
     fn stall(&self, node: Arc<Node>) {
         self.world.count("stall");
         let ms = self.world.choose(|random| match random.below(10) {
-            0 => random.below(600_000),
+            0 => random.below(self.stalls_ms),
             1..=3 => random.below(15_000),
             _ => random.below(500),
         });

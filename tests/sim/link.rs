@@ -14,7 +14,7 @@ use elacsym::types::Timestamp;
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::node::Gate;
+use crate::node::{Gate, LAST_TO_OPEN};
 use crate::random::Random;
 use crate::store::{Broken, Created, Store, is_slot, part};
 use crate::world::World;
@@ -355,7 +355,8 @@ impl Bucket for Link {
     }
 
     async fn get(&self, key: &str) -> Result<GetOutcome, StoreError> {
-        let look = |store: &Store, now_ms| store.get(key, now_ms);
+        let hidden = self.label == LAST_TO_OPEN && self.store.hides(key);
+        let look = |store: &Store, now_ms| store.get(key, now_ms).filter(|_| !hidden);
         let (found, date) = self.read("get", key, look, show_bytes).await?;
         Ok(self.fetched(key, found, date))
     }
@@ -363,6 +364,8 @@ impl Bucket for Link {
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<GetOutcome, StoreError> {
         let look = |store: &Store, now_ms| {
             let found = store.get(key, now_ms);
+            // Whether a slot is still there is asked by one byte: that a cleaner is told the truth.
+            let found = found.or_else(|| store.ghost(key).filter(|_| range.end > 1));
             found.map(|bytes| part(&bytes, &range))
         };
         let (found, date) = self.read("get_range", key, look, show_bytes).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use elacsym::lsm::Rotation;
 use elacsym::namespace::{Engine, EngineOptions, World as EngineWorld};
 use elacsym::runtime::{ComputePool, SeededEntropy};
 use elacsym::store::Bucket;
@@ -15,6 +16,9 @@ use tokio::sync::Notify;
 use crate::link::{Faults, Link};
 use crate::store::Store;
 use crate::world::World;
+
+/// The node that opens everything anew when all is over.
+pub(crate) const LAST_TO_OPEN: &str = "fresh";
 
 /// Whether a node's process gets on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +127,18 @@ pub(crate) struct NodeOptions {
     /// Whether a layer repeats idempotent requests, as the server's does.
     pub(crate) retries: bool,
     pub(crate) always_check_anchor: bool,
+    pub(crate) flush: FlushOptions,
+}
+
+/// When nodes flush and what stays of the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FlushOptions {
+    pub(crate) bytes: u64,
+    pub(crate) slots: u64,
+    pub(crate) age_ms: u64,
+    pub(crate) keep_blocks: u64,
+    /// Slots of a block.
+    pub(crate) block_slots: u32,
 }
 
 /// One life of one node.
@@ -133,6 +149,8 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<NodeClock>,
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) bucket: Arc<dyn Bucket>,
+    pub(crate) entropy: Arc<SeededEntropy>,
 }
 
 impl Node {
@@ -167,14 +185,22 @@ impl Node {
         let metrics = Arc::new(Metrics::new().expect("metric names are unique"));
         let engine = Engine::new(
             EngineWorld {
-                bucket,
+                bucket: Arc::clone(&bucket),
                 clock: Arc::clone(&clock) as _,
-                entropy,
+                entropy: Arc::clone(&entropy) as _,
                 compute: Arc::new(ComputePool::inline()),
                 metrics: Arc::clone(&metrics),
             },
             EngineOptions {
                 always_check_anchor: options.always_check_anchor,
+                flush_bytes: options.flush.bytes,
+                flush_slots: options.flush.slots,
+                flush_age_ms: options.flush.age_ms,
+                keep_blocks: options.flush.keep_blocks,
+                rotation: Rotation {
+                    slots_max: options.flush.block_slots,
+                    ..Rotation::default()
+                },
                 ..EngineOptions::default()
             },
         );
@@ -185,6 +211,8 @@ impl Node {
             clock,
             engine,
             metrics,
+            bucket,
+            entropy,
         })
     }
 

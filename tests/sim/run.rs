@@ -14,7 +14,8 @@ use crate::fleet::Fleet;
 use crate::history::Change;
 use crate::laws;
 use crate::link::Faults;
-use crate::node::NodeOptions;
+use crate::node::{FlushOptions, LAST_TO_OPEN, NodeOptions};
+use crate::objects;
 use crate::shape::{batch_of, name_of};
 use crate::store::{Broken, Store};
 use crate::world::World;
@@ -47,7 +48,13 @@ struct Plan {
     fills_block: bool,
     /// The longest time between two things that befall nodes, milliseconds; 0 for never.
     blows_ms: u64,
+    /// The longest stall of a node, milliseconds.
+    stalls_ms: u64,
+    /// The longest a client does nothing, milliseconds; 0: none rests long.
+    lull_ms: u64,
 }
+
+const HOUR_MS: u64 = 3_600_000;
 
 impl Plan {
     fn of(world: &World, broken: Broken) -> Self {
@@ -55,7 +62,27 @@ impl Plan {
         world.choose(|random| {
             let per_thousand = [0, 10, 50, 200][random.below(4) as usize];
             let truncate = [0, 0, 20][random.below(3) as usize];
-            let kind = [StoreKind::Http, StoreKind::Local][random.below(2) as usize];
+            // Without a grace for what is truncated, and with what makes truncations matter.
+            let truncates = matches!(
+                broken,
+                Broken::StaleAnchors | Broken::DeletesUnflushed { .. }
+            );
+            let kind = match truncates {
+                true => StoreKind::Local,
+                false => [StoreKind::Http, StoreKind::Local][random.below(2) as usize],
+            };
+            let slow = random.below(4) == 0;
+            let flush = FlushOptions {
+                bytes: [400, 1_500, u64::MAX][random.below(3) as usize],
+                slots: [3, 7, 20, u64::MAX][random.below(4) as usize],
+                age_ms: [150, 2_000, 60_000, HOUR_MS][random.below(4) as usize],
+                keep_blocks: [0, 0, 1, 4][random.below(4) as usize],
+                block_slots: match random.below(8) {
+                    0 => 256,
+                    1 => random.between(1, 3) as u32,
+                    _ => random.between(4, 8) as u32,
+                },
+            };
             let faults = Faults {
                 per_thousand: if calm { 0 } else { per_thousand },
                 truncate: if calm { 0 } else { truncate },
@@ -66,16 +93,20 @@ impl Plan {
                     faults,
                     retries: random.below(4) != 0,
                     always_check_anchor: random.below(4) == 0,
+                    flush,
                 },
                 n_nodes: random.between(2, 3) as usize,
                 n_clients: random.between(3, 6),
                 n_actions: random.between(8, 24) as u32,
-                fills_block: random.below(10) == 0 && !calm,
-                blows_ms: if calm {
-                    0
-                } else {
-                    [0, 500, 1_500, 5_000][random.below(4) as usize]
+                fills_block: flush.block_slots == 256 && random.below(3) == 0 && !calm,
+                blows_ms: match (truncates, calm, slow) {
+                    (true, ..) => 1_500,
+                    (_, true, _) => 0,
+                    (.., true) => HOUR_MS / 2,
+                    _ => [0, 500, 1_500, 5_000][random.below(4) as usize],
                 },
+                stalls_ms: if slow { 3 * HOUR_MS } else { 600_000 },
+                lull_ms: if slow { 3 * HOUR_MS } else { 0 },
             }
         })
     }
@@ -100,6 +131,7 @@ async fn simulate_in(seed: u64, broken: Broken, keep_trace: bool) -> Outcome {
         Arc::clone(&world),
         Arc::clone(&store),
         plan.node,
+        plan.stalls_ms,
         plan.n_nodes,
     );
     let records = Arc::new(Records::new(plan.node.faults.truncate > 0));
@@ -139,7 +171,7 @@ async fn work(world: &Arc<World>, fleet: &Arc<Fleet>, records: &Arc<Records>, pl
     for id in 0..plan.n_clients {
         let place = world.choose(|random| random.below(plan.n_nodes as u64)) as usize;
         let client = Client::new(format!("c{id}"), world, fleet, records, place);
-        clients.spawn(client.run(plan.n_actions));
+        clients.spawn(client.run(plan.n_actions, plan.lull_ms));
     }
     while let Some(ended) = clients.join_next().await {
         ended.expect("no client panics");
@@ -176,6 +208,10 @@ async fn conclude(
             node.metrics.wal.unknown_outcomes_total.get(),
         );
         world.count_many("lost slot", node.metrics.wal.lost_slots_total.get());
+        world.count_many(
+            "anchor failure",
+            node.metrics.wal.anchor_failures_total.get(),
+        );
         world.count_many("manifest", store.n_keys("/manifest/"));
         let diverged = node.metrics.wal.divergence_alarms_total.get();
         if diverged > 0 && !records.cuts() {
@@ -185,9 +221,10 @@ async fn conclude(
             ));
         }
     }
-    let fresh = fleet.fresh_node("fresh".to_owned());
+    let fresh = fleet.fresh_node(LAST_TO_OPEN.to_owned());
     let mut nodes = fleet.live_nodes();
-    nodes.push(fresh);
+    nodes.push(Arc::clone(&fresh));
+    objects::check(world, store, &fresh).await;
     for namespace in [KEPT, DROPPED] {
         let mut states = Vec::new();
         for node in &nodes {
@@ -211,6 +248,19 @@ async fn conclude(
                 .must_write(namespace, namespace as u64 % DOCUMENTS)
                 .await;
             writer.read_all(namespace, Consistency::Strong).await;
+            if !writer.flush(namespace).await {
+                let label = &node.label;
+                world.alarm(format!("{label} could not flush after the storm"));
+            }
+            writer.audit(namespace).await;
         }
     }
+    objects::check(world, store, &fresh).await;
+    let (deleted, void) = store.truncation();
+    let after = match store.kind {
+        StoreKind::Http => "slot deleted after a grace",
+        StoreKind::Local | StoreKind::Memory => "slot deleted at once",
+    };
+    world.count_many(after, deleted);
+    world.count_many("void slot", void);
 }

@@ -24,6 +24,12 @@ pub(crate) enum Broken {
     EveryCreatorWins,
     /// Answers reads of slots from a copy that lags behind.
     StaleReads,
+    /// Answers whoever checks an anchor from a copy that still has the block heads that were deleted.
+    StaleAnchors,
+    /// Deletes every older block of a log at the n-th slot, whatever has been flushed.
+    DeletesUnflushed { nth: u64 },
+    /// Hides the slots from before the newest manifest from the node that opens last.
+    HidesTail,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +52,10 @@ pub(crate) struct Store {
     pub(crate) kind: StoreKind,
     pub(crate) broken: Broken,
     n_slots_created: Mutex<u64>,
+    /// Slots that were deleted.
+    graves: Mutex<BTreeMap<String, Bytes>>,
+    /// Slots created in blocks whose heads had been deleted.
+    n_void_slots: Mutex<u64>,
 }
 
 impl Store {
@@ -55,6 +65,8 @@ impl Store {
             kind,
             broken,
             n_slots_created: Mutex::new(0),
+            graves: Mutex::default(),
+            n_void_slots: Mutex::new(0),
         }
     }
 
@@ -69,13 +81,19 @@ impl Store {
                 _ => Created::Exists,
             };
         }
-        if let Broken::Forgets { nth } = self.broken
-            && is_slot(key)
-        {
-            let mut n = self.n_slots_created.lock();
-            *n += 1;
-            if *n == nth {
-                return Created::Yes;
+        if is_slot(key) {
+            let n = {
+                let mut n = self.n_slots_created.lock();
+                *n += 1;
+                *n
+            };
+            match self.broken {
+                Broken::Forgets { nth } if n == nth => return Created::Yes,
+                Broken::DeletesUnflushed { nth } if n == nth => self.delete_older_blocks(key),
+                _ => {}
+            }
+            if self.graves.lock().contains_key(&head_beside(key)) {
+                *self.n_void_slots.lock() += 1;
             }
         }
         self.put(key, bytes, date, now_ms);
@@ -121,7 +139,51 @@ impl Store {
     }
 
     pub(crate) fn delete(&self, key: &str) {
-        self.objects.lock().remove(key);
+        let deleted = self.objects.lock().remove(key);
+        if let Some(object) = deleted
+            && is_slot(key)
+        {
+            self.graves.lock().insert(key.to_owned(), object.bytes);
+        }
+    }
+
+    fn delete_older_blocks(&self, key: &str) {
+        let (head, log) = (head_beside(key), log_of(key));
+        for listed in self.list(&log, None, None) {
+            if listed.key < head {
+                self.delete(&listed.key);
+            }
+        }
+    }
+
+    /// What a store with stale anchors says of a block head that was deleted.
+    pub(crate) fn ghost(&self, key: &str) -> Option<Bytes> {
+        if self.broken != Broken::StaleAnchors || key != head_beside(key) {
+            return None;
+        }
+        self.graves.lock().get(key).cloned()
+    }
+
+    /// Whether a store that hides the tail hides this slot.
+    pub(crate) fn hides(&self, key: &str) -> bool {
+        if self.broken != Broken::HidesTail || !is_slot(key) {
+            return false;
+        }
+        let objects = self.objects.lock();
+        let manifests = log_of(key).replace("/wal/", "/manifest/");
+        let newest = objects
+            .range(manifests.clone()..)
+            .next()
+            .filter(|(key, _)| key.starts_with(&manifests));
+        match (objects.get(key), newest) {
+            (Some(slot), Some((_, manifest))) => slot.appeared_ms < manifest.appeared_ms,
+            _ => false,
+        }
+    }
+
+    /// Slots that were deleted, and slots created where their block's head had been deleted.
+    pub(crate) fn truncation(&self) -> (u64, u64) {
+        (self.graves.lock().len() as u64, *self.n_void_slots.lock())
     }
 
     /// How many objects lie under keys that contain `part`.
@@ -133,6 +195,18 @@ impl Store {
 
 pub(crate) fn is_slot(key: &str) -> bool {
     key.contains("/wal/")
+}
+
+/// The head of the block that a slot lies in.
+fn head_beside(key: &str) -> String {
+    let block = key.rsplit_once('/').map_or(key, |(block, _)| block);
+    format!("{block}/000")
+}
+
+/// The prefix of all slots of a slot's log.
+fn log_of(key: &str) -> String {
+    let log = key.split_once("/wal/").map_or(key, |(log, _)| log);
+    format!("{log}/wal/")
 }
 
 /// A part of an object: cut where it ends, empty where it starts at or past the end.
