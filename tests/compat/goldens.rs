@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use elacsym::error::Result;
 use elacsym::format::record::{self, Genesis, Hint, NameRecord, Record, StoreRecord};
+use elacsym::format::segment::Footer;
 use elacsym::format::wal::{self, Slot};
-use elacsym::format::{frame, manifest};
+use elacsym::format::{deletions, frame, manifest};
 
-use super::values;
+use super::{segment, values};
 
 /// One stored object of version 1.
 pub(crate) struct Golden {
@@ -58,6 +59,31 @@ pub(crate) const GOLDENS: &[Golden] = &[
             Ok(manifest::decode("manifest", Some(state.seq), bytes)? == state)
         },
     ),
+    enveloped(
+        "manifest-segments",
+        || manifest::encode(&values::state_with_segments()),
+        |bytes| {
+            let state = values::state_with_segments();
+            Ok(manifest::decode("manifest", Some(state.seq), bytes)? == state)
+        },
+    ),
+    enveloped(
+        "deletions",
+        || deletions::seal(&values::bitmap()),
+        |bytes| {
+            let rows = deletions::decode("dvs", deletions::open("dvs", bytes)?, 70_001, 3)?;
+            Ok(rows.into_iter().collect::<Vec<_>>() == [1, 5, 70_000])
+        },
+    ),
+    Golden {
+        // The Parquet footer in it depends on how zstd packs.
+        canonical: false,
+        ..enveloped(
+            "segment-footer",
+            || segment::footer_of(&segment::sealed()).to_vec(),
+            |bytes| Ok(segment::is_expected(&Footer::decode("idx", bytes)?)),
+        )
+    },
     slot(
         "slot-init",
         true,
@@ -69,6 +95,24 @@ pub(crate) const GOLDENS: &[Golden] = &[
         false,
         || encode_slot(&values::write_slot()),
         |bytes| decode_slot(bytes, &values::write_slot()),
+    ),
+    slot(
+        "slot-claim",
+        true,
+        || encode_slot(&values::claim_slot()),
+        |bytes| decode_slot(bytes, &values::claim_slot()),
+    ),
+    slot(
+        "slot-flush",
+        false,
+        || encode_slot(&values::flush_slot()),
+        |bytes| decode_slot(bytes, &values::flush_slot()),
+    ),
+    slot(
+        "slot-truncate",
+        true,
+        || encode_slot(&values::truncate_slot()),
+        |bytes| decode_slot(bytes, &values::truncate_slot()),
     ),
     slot(
         "slot-drop",
@@ -129,9 +173,20 @@ fn decode_slot(bytes: &[u8], expected: &Slot) -> Result<bool> {
 }
 
 impl Golden {
+    /// Whether it holds JSON: all but a bitmap.
+    pub(crate) fn has_json(&self) -> bool {
+        self.object != "deletions"
+    }
+
     /// Whether it is a slot.
     pub(crate) fn is_slot(&self) -> bool {
         self.header_bytes == wal::HEADER_BYTES
+    }
+
+    /// Whether bytes of one may stand where the other does, as far as their envelope says.
+    pub(crate) fn is_of_kind_of(&self, other: &Self) -> bool {
+        let kind = |golden: &Self| golden.object.split('-').next().map(str::to_owned);
+        (self.is_slot() && other.is_slot()) || kind(self) == kind(other)
     }
 
     /// Where it lies.
@@ -141,27 +196,31 @@ impl Golden {
     }
 
     /// Its bytes. A missing one is written only where that is asked for, an existing one never.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "asks for a file of this repository to be made; nothing of the program depends on it"
-    )]
     pub(crate) fn read(&self) -> Vec<u8> {
-        let path = self.path();
-        if let Ok(bytes) = std::fs::read(&path) {
-            return bytes;
-        }
-        let asked = std::env::var_os("ELACSYM_TEST_WRITE_GOLDEN").is_some_and(|value| value == "1");
-        assert!(
-            asked,
-            "golden `{path}` is missing: run `ELACSYM_TEST_WRITE_GOLDEN=1 cargo test --test compat` to write it"
-        );
-        let bytes = (self.encode)();
-        let folder = std::path::Path::new(&path).with_file_name("");
-        std::fs::create_dir_all(&folder).expect("the golden's folder can be made");
-        // By way of a name of its own: tests run side by side and all of them may write it.
-        let fresh = format!("{path}.{:?}", std::thread::current().id());
-        std::fs::write(&fresh, &bytes).expect("the golden can be written");
-        std::fs::rename(&fresh, &path).expect("the golden can be renamed");
-        bytes
+        read(&self.path(), self.encode)
     }
+}
+
+/// The bytes of a file under `tests/golden/`; see `Golden::read`.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "asks for a file of this repository to be made; nothing of the program depends on it"
+)]
+pub(crate) fn read(path: &str, encode: impl Fn() -> Vec<u8>) -> Vec<u8> {
+    if let Ok(bytes) = std::fs::read(path) {
+        return bytes;
+    }
+    let asked = std::env::var_os("ELACSYM_TEST_WRITE_GOLDEN").is_some_and(|value| value == "1");
+    assert!(
+        asked,
+        "golden `{path}` is missing: run `ELACSYM_TEST_WRITE_GOLDEN=1 cargo test --test compat` to write it"
+    );
+    let bytes = encode();
+    let folder = std::path::Path::new(path).with_file_name("");
+    std::fs::create_dir_all(&folder).expect("the golden's folder can be made");
+    // By way of a name of its own: tests run side by side and all of them may write it.
+    let fresh = format!("{path}.{:?}", std::thread::current().id());
+    std::fs::write(&fresh, &bytes).expect("the golden can be written");
+    std::fs::rename(&fresh, path).expect("the golden can be renamed");
+    bytes
 }

@@ -3,8 +3,10 @@
 //!
 //! A golden is never rewritten. A new version of an object adds `v2.bin` beside `v1.bin`.
 
+mod campaign;
 mod damage;
 mod goldens;
+mod segment;
 mod strange;
 mod values;
 

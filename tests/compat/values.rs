@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use elacsym::format::record::{Genesis, Hint, NameRecord, StoreRecord};
-use elacsym::format::{Effects, Slot};
+use elacsym::format::{Effects, Slot, deletions, path};
 use elacsym::lsm::entry::{ClaimKind, Id16, KeyedRequest, WriteEntry};
 use elacsym::lsm::state::{Block, Life, PinState};
-use elacsym::lsm::{Entry, Rotation, SlotHeader, State};
+use elacsym::lsm::{
+    BitmapPlace, DeletionUpdate, Deletions, Entry, Rotation, Segment, SegmentId, SlotHeader, State,
+};
 use elacsym::rows::{RowsBuilder, id_array};
+use elacsym::types::{AttributeStats, Bound, FooterRef, ObjectRef, Stats};
 use elacsym::types::{
     AttributeType, DistanceMetric, DocId, IdKind, NamespaceId, NamespaceSchema, Nonce, ScalarType,
     SlotName, Timestamp, Value, WalSeq,
@@ -99,6 +102,7 @@ pub(crate) fn state() -> State {
         schema: Arc::new(schema()),
         config: [("note".to_owned(), "a \"quoted\" ü".to_owned())].into(),
         flushed_seq: WalSeq(3),
+        segments: Vec::new(),
         blocks: vec![block(1, 4, 3, 0xa1), block(2, 7, 2, u128::MAX - 1)],
         claims: [(WalSeq(6), ClaimKind::Flush), (WalSeq(7), ClaimKind::Write)].into(),
         pins: [(
@@ -133,6 +137,7 @@ pub(crate) fn init_slot() -> Slot {
         header: header(1, 0, 0),
         entry: Entry::Init {
             created_at_ms: 1_767_225_600_000,
+            rotation: None,
         },
         effects: Effects::default(),
     }
@@ -195,5 +200,118 @@ pub(crate) fn write_slot() -> Slot {
             upserts: Some(upserts),
             deletes: Some(deletes),
         },
+    }
+}
+
+fn object(path: String, bytes: u64) -> ObjectRef {
+    let hash = 0x0f1e_2d3c_4b5a_6978_8796_a5b4_c3d2_e1f0;
+    ObjectRef { path, bytes, hash }
+}
+
+fn stored_bitmap() -> BitmapPlace {
+    let key = path::deletions(namespace(), WalSeq(7), 0);
+    BitmapPlace::Stored(object(key, 12_345))
+}
+
+fn inline_bitmap() -> BitmapPlace {
+    BitmapPlace::Inline(deletions::to_text(&bitmap()))
+}
+
+/// Rows of a segment that are gone, encoded.
+pub(crate) fn bitmap() -> Vec<u8> {
+    deletions::encode(&[1, 5, 70_000].into_iter().collect())
+}
+
+fn segment(claim: u64, n: u32, deletions: Deletions) -> Segment {
+    let claim = WalSeq(claim);
+    let attr = schema().get("rank").expect("the schema has it").id;
+    Segment {
+        id: SegmentId { claim, n },
+        parquet: object(path::segment_parquet(namespace(), claim, n), 9_000),
+        index: object(path::segment_index(namespace(), claim, n), 4_000),
+        footer: FooterRef {
+            offset: 3_000,
+            bytes: 1_000,
+            hash: 1,
+        },
+        rows: 100_000,
+        logical_bytes: 1_234_567,
+        stats: Stats {
+            id_min: Bound::Uint(1),
+            id_max: Bound::Uint(u64::MAX),
+            attributes: vec![AttributeStats {
+                attr,
+                nulls: 1,
+                min: Some(Bound::Int(-7)),
+                max: None,
+            }],
+        },
+        deletions,
+    }
+}
+
+/// A state with segments: none, some and many of their rows gone.
+pub(crate) fn state_with_segments() -> State {
+    let gone = |generation, rows, bitmap| Deletions {
+        generation,
+        rows,
+        bitmap,
+    };
+    let segments = [
+        segment(2, 0, Deletions::default()),
+        segment(2, 1, gone(1, 3, inline_bitmap())),
+        segment(3, 0, gone(4, 50_000, stored_bitmap())),
+    ];
+    State {
+        segments: segments.into_iter().map(Arc::new).collect(),
+        ..state()
+    }
+}
+
+/// A flush with a segment, and deletions of both places in older ones.
+pub(crate) fn flush_slot() -> Slot {
+    let update = |n, base, rows, bitmap| DeletionUpdate {
+        segment: SegmentId {
+            claim: WalSeq(2),
+            n,
+        },
+        base,
+        rows,
+        bitmap,
+    };
+    Slot {
+        header: header(9, 0, 8),
+        entry: Entry::Flush {
+            claim: WalSeq(7),
+            base: WalSeq(3),
+            up_to: WalSeq(8),
+            segments: vec![segment(7, 0, Deletions::default())],
+            deletions: vec![
+                update(0, 0, 3, inline_bitmap()),
+                update(1, 1, 50_000, stored_bitmap()),
+            ],
+        },
+        effects: Effects::default(),
+    }
+}
+
+pub(crate) fn claim_slot() -> Slot {
+    Slot {
+        header: header(7, 0, 6),
+        entry: Entry::Claim {
+            claim: ClaimKind::Flush,
+        },
+        effects: Effects::default(),
+    }
+}
+
+pub(crate) fn truncate_slot() -> Slot {
+    Slot {
+        header: header(10, 0, 9),
+        entry: Entry::Truncate {
+            floor: 3,
+            retained: vec![WalSeq(5), WalSeq(8)],
+        },
+        effects: Effects::default(),
     }
 }

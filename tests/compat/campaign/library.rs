@@ -1,0 +1,267 @@
+//! A small flushed namespace in a local directory: three segments, deletions in the manifest and in an object, a
+//! tail. And the questions that are asked of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use elacsym::error::Result;
+use elacsym::format::path;
+use elacsym::format::record::{self, StoreRecord};
+use elacsym::namespace::fsck::{self, Finding};
+use elacsym::namespace::{Engine, EngineOptions, World};
+use elacsym::query::reply::Row;
+use elacsym::query::request::{Consistency, Include, OrderKey, Query, RankBy};
+use elacsym::runtime::{ComputePool, ManualClock, SeededEntropy};
+use elacsym::store::{Bucket, StoreOptions, open};
+use elacsym::telemetry::Metrics;
+use elacsym::types::document::{Document, RawValue, WriteBatch};
+use elacsym::types::filter::{CompareOp, Filter};
+use elacsym::types::{DistanceMetric, NamespaceId, NamespaceName, Timestamp, WalSeq};
+
+/// Documents of the first segment: enough that the bitmap of half of them is an object of its own.
+const DOCUMENTS: i64 = 6_000;
+
+/// An answer, and the state it is of.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answered {
+    pub(super) rows: Vec<Row>,
+    seq: WalSeq,
+    rows_total: u64,
+}
+
+pub(super) type Answers = Vec<Result<Answered>>;
+
+pub(super) struct Library {
+    dir: tempfile::TempDir,
+    compute: Arc<ComputePool>,
+    runtime: tokio::runtime::Runtime,
+    objects: BTreeMap<String, Vec<u8>>,
+}
+
+fn name() -> NamespaceName {
+    NamespaceName::parse("library").expect("a legal name")
+}
+
+fn upsert(ids: impl IntoIterator<Item = i64>, round: i64) -> WriteBatch {
+    let document = |id: i64| Document {
+        id: RawValue::Int(id),
+        attributes: vec![
+            (
+                Arc::from("title"),
+                RawValue::String(format!("book {id}").into()),
+            ),
+            (Arc::from("year"), RawValue::Int(1_900 + round + id % 90)),
+            (
+                Arc::from("vector"),
+                RawValue::Numbers {
+                    values: vec![id as f64, round as f64],
+                    integers: true,
+                },
+            ),
+        ],
+    };
+    WriteBatch {
+        upserts: ids.into_iter().map(document).collect(),
+        has_upserts: true,
+        distance_metric: Some(DistanceMetric::EuclideanSquared),
+        ..WriteBatch::default()
+    }
+}
+
+fn delete(ids: impl IntoIterator<Item = i64>) -> WriteBatch {
+    WriteBatch {
+        deletes: ids.into_iter().map(RawValue::Int).collect(),
+        has_deletes: true,
+        ..WriteBatch::default()
+    }
+}
+
+/// Everything; what a filter leaves; the nearest; an order.
+fn questions() -> Vec<Query> {
+    let all = Query {
+        rank_by: RankBy::Id,
+        limit: 10_000,
+        offset: 0,
+        filter: None,
+        include: Include::Everything,
+        distance_metric: None,
+        consistency: Consistency::Strong,
+    };
+    let filter = Filter::Compare {
+        attribute: "year".to_owned(),
+        op: CompareOp::Gt,
+        value: RawValue::Int(1_985),
+    };
+    let nearest = RankBy::Vector {
+        attribute: "vector".to_owned(),
+        vector: RawValue::Numbers {
+            values: vec![2_000.0, 1.0],
+            integers: true,
+        },
+        exact: false,
+    };
+    let key = OrderKey {
+        attribute: "year".to_owned(),
+        descending: true,
+    };
+    vec![
+        Query {
+            rank_by: nearest,
+            limit: 5,
+            ..all.clone()
+        },
+        Query {
+            filter: Some(filter),
+            include: Include::Nothing,
+            ..all.clone()
+        },
+        Query {
+            rank_by: RankBy::Order(vec![key]),
+            limit: 7,
+            ..all.clone()
+        },
+        all,
+    ]
+}
+
+impl Library {
+    pub(super) fn build() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let mut library = Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            compute: Arc::new(ComputePool::new(2).expect("threads start")),
+            runtime,
+            objects: BTreeMap::new(),
+        };
+        library.runtime.block_on(async {
+            let engine = library.engine(1).await;
+            let write = async |batch| {
+                let written = engine.write(&name(), batch, None).await;
+                written.expect("a commit");
+            };
+            let flush = async || {
+                engine.flush(&name()).await.expect("a flush");
+            };
+            write(upsert(0..DOCUMENTS, 0)).await;
+            flush().await;
+            // A few rows of the first segment: their bitmap is small.
+            write(upsert(5_990..6_200, 1)).await;
+            write(delete([17, 4_000])).await;
+            flush().await;
+            write(delete((0..DOCUMENTS).step_by(2))).await;
+            write(upsert([6_195, 7_001, 7_003], 2)).await;
+            flush().await;
+            for round in 3..9 {
+                write(upsert([7_003, 8_000 + round], round)).await;
+            }
+            write(delete([7_001, 1])).await;
+            engine.finish().await;
+            let record = StoreRecord {
+                store: NamespaceId(uuid::Uuid::from_u128(1)),
+                conformance: 1,
+            };
+            let record = Bytes::from(record::encode(&record));
+            let store = library.store().await;
+            store.put(path::STORE, record).await.expect("a put");
+        });
+        library.objects = read_all(library.dir.path());
+        library
+    }
+
+    async fn store(&self) -> Arc<dyn Bucket> {
+        let url = format!("file://{}", self.dir.path().display());
+        let store = open(&url, &StoreOptions::default()).await;
+        store.expect("a directory")
+    }
+
+    async fn engine(&self, seed: u64) -> Engine {
+        let world = World {
+            bucket: self.store().await,
+            clock: Arc::new(ManualClock::new(Timestamp(1_700_000_000_000))),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            compute: Arc::clone(&self.compute),
+            metrics: Arc::new(Metrics::new().expect("metric names are unique")),
+        };
+        Engine::new(world, EngineOptions::default())
+    }
+
+    /// All objects as they were written.
+    pub(super) fn objects(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.objects
+    }
+
+    /// Asks a server that has seen nothing of it before.
+    pub(super) fn ask(&self) -> Answers {
+        self.runtime.block_on(async {
+            let engine = self.engine(2).await;
+            let mut answers = Vec::new();
+            for query in questions() {
+                let reply = engine.query(&name(), query).await;
+                answers.push(reply.map(|reply| Answered {
+                    rows: reply.rows,
+                    seq: reply.coverage.as_of_seq,
+                    rows_total: reply.coverage.rows_total,
+                }));
+            }
+            engine.finish().await;
+            answers
+        })
+    }
+
+    /// The objects in which a check of the store finds fault.
+    pub(super) fn check(&self) -> Vec<String> {
+        self.runtime.block_on(async {
+            let store = self.store().await;
+            let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)));
+            let entropy = Arc::new(SeededEntropy::new(3));
+            let mut found = Vec::new();
+            let mut tell = |finding: &Finding| match finding {
+                Finding::Damaged { object, .. } | Finding::Missing { object, .. } => {
+                    found.push(object.clone());
+                }
+                Finding::Advisory { .. } => {}
+                Finding::Orphan { object, .. } => found.push(format!("orphan {object}")),
+            };
+            let done = fsck::check(store, clock, entropy, None, &mut tell).await;
+            let done = done.expect("the store answers");
+            assert_eq!(done.is_clean(), found.is_empty(), "{done:?}: {found:?}");
+            found
+        })
+    }
+
+    pub(super) fn write(&self, objects: &BTreeMap<String, Vec<u8>>) {
+        for (key, bytes) in objects {
+            std::fs::write(self.dir.path().join(key), bytes).expect("the object can be written");
+        }
+    }
+
+    pub(super) fn restore<'a>(&self, keys: impl Iterator<Item = &'a String>) {
+        for key in keys {
+            let path = self.dir.path().join(key);
+            std::fs::write(path, &self.objects[key]).expect("the object can be written");
+        }
+    }
+}
+
+fn read_all(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut objects = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let key = path.strip_prefix(root).expect("below the root");
+            let key = key.to_str().expect("keys are text").to_owned();
+            objects.insert(key, std::fs::read(&path).expect("a file"));
+        }
+    }
+    objects
+}
