@@ -7,7 +7,6 @@ Run through `tests/client/run`. Prints one line a test and `N passed, N failed, 
 import gzip
 import hashlib
 import io
-import json
 import pathlib
 import sys
 import tempfile
@@ -17,20 +16,12 @@ import urllib.request
 import numpy
 import turbopuffer
 
-from filters import fixed_filters, matches, ordered, random_filters
+import tate as records
+from filters import fixed_filters, matches, random_filters
 from server import Server
 from suite import data_folder, equal, raises, run
 
 ROWS = 5_000
-TATE_SCHEMA = {
-    "title": {"type": "string", "filterable": False},
-    "artist": "string",
-    "year_start": "int",
-    "acquisition_year": "int",
-    "classification": "string",
-    "width_mm": "float",
-    "subject_groups": "[]string",
-}
 
 
 class Fixture:
@@ -172,15 +163,11 @@ def compressed_requests_and_replies_work(fixture: Fixture) -> None:
 
 
 def tate_records_are_written(fixture: Fixture) -> None:
-    folder = data_folder("ELACSYM_DATA_TATE")
-    with gzip.open(f"{folder}/docs.ndjson.gz", "rt", encoding="utf-8") as lines:
-        records = [json.loads(line) for line in lines]
-    chosen = [records[n * len(records) // ROWS] for n in range(ROWS)]
-    rows = [{key: record[key] for key in ("id", *TATE_SCHEMA)} for record in chosen]
+    rows = records.load(ROWS)
     ns = fixture.client.namespace("tate")
     for start in range(0, ROWS, 1_000):
-        ns.write(upsert_rows=rows[start : start + 1_000], schema=TATE_SCHEMA)
-    fixture.tate = sorted(rows, key=lambda row: row["id"].encode())
+        ns.write(upsert_rows=rows[start : start + 1_000], schema=records.SCHEMA)
+    fixture.tate = rows
     equal(ns.metadata().approx_row_count, ROWS)
 
 
@@ -202,23 +189,8 @@ def tate_filters_equal_python(fixture: Fixture) -> None:
 def tate_orders_equal_python(fixture: Fixture) -> None:
     rows = tate(fixture)
     ns = fixture.client.namespace("tate")
-    orders = [
-        [("year_start", "asc")],
-        [("year_start", "desc")],
-        [("width_mm", "desc")],
-        [("artist", "asc")],
-        [("id", "desc")],
-        [("classification", "asc"), ("year_start", "desc")],
-        [("acquisition_year", "desc"), ("artist", "asc"), ("width_mm", "asc")],
-    ]
-    for order in orders:
-        # A stable sort by each key from the last to the first; ties stay in the order of ids, in
-        # descending order too.
-        expected = rows
-        for attribute, direction in reversed(order):
-            expected = sorted(
-                expected, key=lambda row: ordered(row[attribute]), reverse=direction == "desc"
-            )
+    for order in records.ORDERS:
+        expected = records.in_order(rows, order)
         rank_by = order[0] if len(order) == 1 else order
         answer = ns.query(rank_by=rank_by, limit=700)
         equal(ids(answer), [row["id"] for row in expected[:700]], f"order {order}")
