@@ -1,6 +1,6 @@
 //! Loading the newest readable manifest.
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{manifest as codec, path};
 use crate::lsm::State;
 use crate::store::{Bucket, GetOutcome};
@@ -11,23 +11,11 @@ use crate::types::NamespaceId;
 ///
 /// Errors: `Unavailable`; the newest one's `Corrupted` where all are damaged.
 pub async fn load_newest(bucket: &dyn Bucket, id: NamespaceId) -> Result<Option<State>> {
-    let mut newest_error = None;
-    for listed in bucket.list(&path::manifest_prefix(id), None, None).await? {
-        let Some(found) = bucket.get(&listed.key).await?.found() else {
-            continue; // deleted since the listing: a newer one exists
-        };
-        let decoded = path::parse_manifest(id, &listed.key)
-            .and_then(|seq| codec::decode(&listed.key, Some(seq), &found.bytes));
-        match decoded {
-            Ok(state) => return Ok(Some(state)),
-            Err(error) if error.code() == "unknown_format" => return Err(error),
-            Err(error) => {
-                tracing::error!(object_key = %listed.key, error = %error, "manifest is damaged");
-                newest_error.get_or_insert(error);
-            }
-        }
+    let (mut states, damage) = newest(bucket, id, 1).await?;
+    match (states.pop(), damage) {
+        (None, Some(damage)) => Err(damage),
+        (newest, _) => Ok(newest),
     }
-    newest_error.map_or(Ok(None), Err)
 }
 
 /// Loads the newest `count` manifests that can be read, newest first; damaged ones are passed over.
@@ -38,21 +26,30 @@ pub async fn load_newest_of(
     id: NamespaceId,
     count: usize,
 ) -> Result<Vec<State>> {
-    let mut states = Vec::new();
+    Ok(newest(bucket, id, count).await?.0)
+}
+
+/// The newest readable manifests, and what is wrong with the newest damaged one above them.
+async fn newest(
+    bucket: &dyn Bucket,
+    id: NamespaceId,
+    count: usize,
+) -> Result<(Vec<State>, Option<Error>)> {
+    let (mut states, mut damage) = (Vec::new(), None);
     for listed in bucket.list(&path::manifest_prefix(id), None, None).await? {
         if states.len() == count {
             break;
         }
         match load_one(bucket, id, &listed.key).await {
             Ok(state) => states.extend(state),
-            Err(error) if error.code() == "unknown_format" => return Err(error),
             Err(error) if error.kind() == ErrorKind::Corrupted => {
                 tracing::error!(object_key = %listed.key, error = %error, "manifest is damaged");
+                damage.get_or_insert(error);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(states)
+    Ok((states, damage))
 }
 
 /// `None` where it was deleted since it was listed.
