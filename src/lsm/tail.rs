@@ -116,6 +116,10 @@ impl Touched {
         all.get(from..to).unwrap_or_default().to_vec()
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.read().is_empty()
+    }
+
     /// Remembers ids, and gives the memory that takes.
     fn push(&self, seq: WalSeq, ids: &ArrayRef) -> Result<u64> {
         let ids = rows::detached(ids)?;
@@ -156,7 +160,7 @@ pub struct TailView {
 impl TailView {
     /// Whether entries after the last flush touched any document.
     pub fn is_touched(&self) -> bool {
-        !self.touched.0.read().is_empty()
+        !self.touched.is_empty()
     }
 
     /// The rows that this view sees, in commit order. Errors: `Internal` if they cannot be copied.
@@ -343,6 +347,11 @@ impl Tail {
             memory_bytes: self.memory_bytes,
             touched: Arc::clone(&self.touched),
         }
+    }
+
+    /// Whether entries after the last flush touched any document.
+    pub fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// Memory held, bytes.

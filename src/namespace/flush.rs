@@ -231,7 +231,7 @@ impl Namespace {
         for _ in 0..limits::LOST_SLOTS_MAX {
             let log = self.take_live_log(&mut slot).await?;
             let state = &log.state;
-            let nothing = !log.tail.view(state.seq).is_touched();
+            let nothing = !log.tail.is_touched();
             let (flushed_seq, dead) = (state.flushed_seq, self.dead_claims(&log));
             *slot = Some(log);
             if nothing {

@@ -1,6 +1,5 @@
 //! One open namespace on this node: its log, its tail, and the view that readers take.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +16,7 @@ use super::write::CommitQueue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::RowMask;
 use crate::format::Slot;
-use crate::lsm::{self, Applied, Entry, Segment, SegmentId, State, Tail, TailView};
+use crate::lsm::{self, Applied, Entry, Segment, State, Tail, TailView};
 use crate::segment::SegmentReader;
 use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, WalSeq};
 use crate::wal::{Advanced, Proof, Wal};
@@ -75,14 +74,13 @@ impl View {
     /// The view of a log; readers of segments that `before` had are kept, with what they have learnt.
     fn of(log: &Log, before: Option<&Self>, shared: &Shared) -> Self {
         let state = &log.state;
-        let known: HashMap<SegmentId, &SegmentReader> = before
-            .iter()
-            .flat_map(|view| view.segments.iter())
-            .map(|reader| (reader.segment().id, reader))
-            .collect();
-        let reader = |segment: &Arc<Segment>| match known.get(&segment.id) {
-            Some(reader) => (*reader).clone(),
-            None => shared.reader(segment),
+        let known: &[SegmentReader] = before.map_or(&[], |view| &view.segments);
+        // Both ascend by id.
+        let reader = |segment: &Arc<Segment>| match known
+            .binary_search_by_key(&segment.id, |reader| reader.segment().id)
+        {
+            Ok(at) => known[at].clone(),
+            Err(_) => shared.reader(segment),
         };
         Self {
             segments: state.segments.iter().map(reader).collect(),
