@@ -18,6 +18,7 @@ use crate::types::document::{Document, RawValue, WriteBatch};
 use crate::types::filter::{CompareOp, Filter};
 use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 
+mod fencing;
 mod flush;
 mod freshness;
 mod segments;
