@@ -1,7 +1,7 @@
 //! The tail: committed rows that are in no segment yet, in memory, always searched.
 //!
 //! Rows lie in immutable chunks. A commit adds a small chunk; neighbours are merged while the left one is
-//! no larger than the right one, so a row is copied O(log n) times and chunks stay few. Each row carries
+//! small and no larger than the right one, so a row is copied O(log n) times and chunks stay few. Each row carries
 //! the sequence that bore it and, once superseded, the one that killed it: a view at sequence s sees the
 //! rows with born <= s < dead. Chunks that a view holds are never changed but for later deaths, which it
 //! does not see, so readers take no lock.
@@ -14,11 +14,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 use crate::error::{Error, Result};
 use crate::rows;
 use crate::types::{DocId, NamespaceSchema, WalSeq, limits};
+
+/// Chunks of so many rows are left alone: a scan gains nothing from larger ones, and a commit of many rows is
+/// not copied.
+const CHUNK_ROWS_ENOUGH: usize = limits::CHUNK_ROWS_MAX / 8;
 
 /// The `dead` of a row that lives.
 const ALIVE: u64 = u64::MAX;
@@ -190,7 +195,7 @@ enum Place {
 #[derive(Debug, Default)]
 pub struct Tail {
     chunks: Vec<Arc<Chunk>>,
-    index: HashMap<DocId, Place>,
+    index: HashMap<DocId, Place, RandomState>,
     touched: Arc<Touched>,
     live_rows: u64,
     next_ordinal: u64,
@@ -299,7 +304,7 @@ impl Tail {
     fn merge_small(&mut self, schema: &NamespaceSchema) -> Result<()> {
         while let [.., left, right] = self.chunks.as_slice() {
             let fits = left.len() + right.len() <= limits::CHUNK_ROWS_MAX;
-            if left.len() > right.len() || !fits {
+            if left.len() > right.len() || left.len() >= CHUNK_ROWS_ENOUGH || !fits {
                 break;
             }
             let merged = Chunk::merge(left, right, schema)?;
