@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use elacsym::access::Keyring;
 use elacsym::config::ServerSettings;
 use elacsym::http::{AppState, router};
@@ -45,22 +47,25 @@ fn main() {
 
     let mut reference = Vec::new();
     let mut single = Vec::new();
-    let mut batch = Vec::new();
+    let (mut batch, mut batch_of_numbers) = (Vec::new(), Vec::new());
     let client = ureq::Agent::new_with_defaults();
     let mut qdrant = Qdrant::start(&folder.path().join("qdrant"));
     let (mut qdrant_single, mut qdrant_batch) = (Vec::new(), Vec::new());
     let mut next_id = 0;
-    write(&client, &url, "singles", &body(&mut next_id, 1));
-    write(&client, &url, "batches", &body(&mut next_id, 1));
+    for namespace in ["singles", "batches", "numbers"] {
+        write(&client, &url, namespace, &body(&mut next_id, 1, base64));
+    }
     for round in 0..ROUNDS {
         for n in 0..SINGLES_A_ROUND {
             reference.push(timed(|| publish(&raw, round * SINGLES_A_ROUND + n)));
-            let one = body(&mut next_id, 1);
+            let one = body(&mut next_id, 1, base64);
             single.push(timed(|| write(&client, &url, "singles", &one)));
         }
         for _ in 0..BATCHES_A_ROUND {
-            let thousand = body(&mut next_id, BATCH_ROWS);
+            let thousand = body(&mut next_id, BATCH_ROWS, base64);
             batch.push(timed(|| write(&client, &url, "batches", &thousand)));
+            let thousand = body(&mut next_id, BATCH_ROWS, numbers);
+            batch_of_numbers.push(timed(|| write(&client, &url, "numbers", &thousand)));
         }
         if let Some(qdrant) = &mut qdrant {
             qdrant_single.extend(qdrant.upserts(1, SINGLES_A_ROUND));
@@ -69,13 +74,18 @@ fn main() {
     }
     let bare = report("bare file, fsync, link, fsync folder", &mut reference);
     let one = report("one durable row", &mut single);
-    let thousand = report("1,000 durable rows x 128", &mut batch);
+    let thousand = report("1,000 durable rows x 128, base64", &mut batch);
+    let of_numbers = report("1,000 durable rows x 128, numbers", &mut batch_of_numbers);
     println!("one row / bare: {:.2}", ratio(one, bare));
     if qdrant.is_some() {
         let peer_one = report("one durable row, Qdrant in process", &mut qdrant_single);
         let peer_thousand = report("1,000 durable rows, Qdrant in process", &mut qdrant_batch);
         println!("one row / Qdrant: {:.2}", ratio(one, peer_one));
-        println!("1,000 rows / Qdrant: {:.2}", ratio(thousand, peer_thousand));
+        println!(
+            "1,000 rows / Qdrant: {:.2} as base64, {:.2} as numbers",
+            ratio(thousand, peer_thousand),
+            ratio(of_numbers, peer_thousand)
+        );
     }
 
     let began = Instant::now();
@@ -86,7 +96,7 @@ fn main() {
                 let client = ureq::Agent::new_with_defaults();
                 let mut id = writer * WRITER_ROWS;
                 for _ in 0..WRITER_ROWS {
-                    write(&client, url, "shared", &body(&mut id, 1));
+                    write(&client, url, "shared", &body(&mut id, 1, base64));
                 }
             });
         }
@@ -130,18 +140,33 @@ async fn start(bucket: &Path) -> String {
     format!("http://{address}/v2/namespaces")
 }
 
-fn body(next_id: &mut usize, rows: usize) -> String {
+fn body(next_id: &mut usize, rows: usize, encode: fn(&[f32]) -> String) -> String {
     let rows: Vec<String> = (0..rows)
         .map(|_| {
             *next_id += 1;
-            let vector: Vec<String> = (0..DIMS)
-                .map(|dim| format!("{:.4}", ((*next_id * 31 + dim * 17) % 997) as f64 / 997.0))
+            let vector: Vec<f32> = (0..DIMS)
+                .map(|dim| ((*next_id * 31 + dim * 17) % 997) as f32 / 997.0)
                 .collect();
-            format!(r#"{{"id":{next_id},"vector":[{}]}}"#, vector.join(","))
+            format!(r#"{{"id":{next_id},"vector":{}}}"#, encode(&vector))
         })
         .collect();
     let rows = rows.join(",");
     format!(r#"{{"distance_metric":"euclidean_squared","upsert_rows":[{rows}]}}"#)
+}
+
+/// A vector as the official clients send it.
+fn base64(vector: &[f32]) -> String {
+    let bytes: Vec<u8> = vector
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    format!("\"{}\"", STANDARD.encode(bytes))
+}
+
+/// A vector as people and other clients send it.
+fn numbers(vector: &[f32]) -> String {
+    let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
+    format!("[{}]", numbers.join(","))
 }
 
 fn write(client: &ureq::Agent, url: &str, namespace: &str, body: &str) {

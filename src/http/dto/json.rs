@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::value::Name;
@@ -165,8 +165,9 @@ pub(super) fn parse<'de, S: DeserializeSeed<'de>>(
     let parsed = seed.deserialize(&mut reader);
     let parsed = parsed.and_then(|value| reader.end().map(|()| value));
     drop(reader);
+    let parsed = parsed.map_err(|error| explain(body, scope, error));
     scope.meter.refund(scratch);
-    parsed.map_err(|error| explain(body, scope, error))
+    parsed
 }
 
 /// Bytes of the longest string with an escape; 0 if there is none.
@@ -210,13 +211,65 @@ fn explain(body: &[u8], scope: &Scope<'_>, error: serde_json::Error) -> Error {
         return refusal;
     }
     // The shape went wrong first, but a body that breaks off later is no JSON at all.
-    if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
+    if let Err(error) = serde_json::from_slice::<WellFormed>(body) {
         return not_json(error);
     }
     let path = scope.path();
     match scope.refusal.borrow_mut().take() {
         Some(refusal) => at_path(refusal, &path),
         None => at_path(Error::malformed(error.to_string()), &path),
+    }
+}
+
+/// Any JSON whatever, read in full and kept nowhere: `IgnoredAny` does not look at escapes, the size of
+/// numbers or depth.
+struct WellFormed;
+
+impl<'de> Deserialize<'de> for WellFormed {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> std::result::Result<Self, D::Error> {
+        reader.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for WellFormed {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> std::result::Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> std::result::Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> std::result::Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> std::result::Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> std::result::Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self, A::Error> {
+        while map.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
     }
 }
 

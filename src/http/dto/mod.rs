@@ -5,6 +5,7 @@
 
 pub(super) mod json;
 pub(super) mod namespace;
+mod numbers;
 pub(super) mod query;
 pub(super) mod rank;
 pub(super) mod reply;

@@ -2,6 +2,7 @@
 
 mod encode;
 mod memory;
+mod numbers;
 mod parse;
 
 use super::{query, schema, write};

@@ -39,7 +39,27 @@ fn write_malformed_is_refused_with_status_and_place() {
             (
                 r#"{"upsert_rows":[{"id":1,"x":1e999}]}"#,
                 400,
+                "out of range at line 1 column 33",
+            ),
+            (
+                r#"{"upsert_rows":[{"id":1,"x":[0.5,1e999]}]}"#,
+                400,
                 "out of range",
+            ),
+            (
+                r#"{"upsert_rows":[{"id":1,"x":"\ud800"}]}"#,
+                400,
+                "not JSON",
+            ),
+            (
+                r#"{"upsert_rows":[{"id":1,"x":[1,2,],"y":3}]}"#,
+                400,
+                "not JSON",
+            ),
+            (
+                "{\"upsert_rows\":[{\"id\":1,\"x\":\"a\u{1}b\"}]}",
+                400,
+                "control character",
             ),
             ("[]", 422, "invalid type: sequence, expected a map"),
             ("{}", 400, "does nothing"),
@@ -154,7 +174,8 @@ fn write_malformed_is_refused_with_status_and_place() {
 
 #[test]
 fn write_nested_too_deep_is_refused() {
-    let body = format!(r#"{{"upsert_rows":[{{"id":1,"a":{}"#, "[".repeat(100_000));
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    let body = format!(r#"{{"upsert_rows":[{{"id":1,"a":{open}{close}}}]}}"#);
     let error = parse_write(body.as_bytes()).expect_err("too deep");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert!(
