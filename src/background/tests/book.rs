@@ -48,7 +48,7 @@ fn hint_takes_the_place_of_the_one_before_and_tells_how_long_rows_waited() {
         .collect();
     assert_eq!(waited, [2_000, 900]);
     put(&mut book, second);
-    assert_eq!(book.spent(), [first.clone()]);
+    assert_eq!(book.spent(), std::slice::from_ref(&first));
     book.gone(|key| key == first);
     assert!(book.spent().is_empty());
 }
