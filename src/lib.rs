@@ -8,7 +8,7 @@
 //! | 1 cores | `rows`, `vector`, `filter`, `lsm`, `query`, `format` | words; no IO, clock, randomness |
 //! | 2 world | `store`, `telemetry`, `runtime` | the machine and the bucket |
 //! | 3 durable parts | `wal`, `manifest` | objects of one namespace |
-//! | 4 engine | `namespace`, `access` | what requests mean |
+//! | 4 engine | `namespace`, `background`, `access` | what requests mean, and what nobody asked for |
 //! | 5 edges | `http` | status codes |
 //! | 6 door | `cli` | how it is all wired |
 //!
@@ -16,6 +16,7 @@
 //! both honest are `lsm/state.rs`, `lsm/append.rs` and `lsm/advance.rs`.
 
 pub mod access;
+pub mod background;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -24,9 +24,15 @@ pub(super) fn fsck(settings: &Settings, namespace: Option<&str>) -> Result<()> {
                 done.orphans, done.orphan_bytes
             );
         }
+        if done.dirty_hints > 0 {
+            println!(
+                "{} dirty hints: they tell servers of rows in no segment",
+                done.dirty_hints
+            );
+        }
         if done.advisory > 0 {
             println!(
-                "{} damaged advisory copies: harmless, they are passed over and written again",
+                "{} damaged advisory copies or hints: harmless, they are passed over",
                 done.advisory
             );
         }

@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, Genesis, Hint, NameRecord, StoreRecord};
 use crate::format::segment::Footer;
-use crate::format::{deletions, manifest, path, wal};
+use crate::format::{deletions, dirty, manifest, path, wal};
 use crate::store::Bucket;
 
 /// Bytes of the end of an index file that are read first.
@@ -117,6 +117,9 @@ fn describe(key: &str, bytes: &bytes::Bytes) -> Result<Json> {
     }
     if key.ends_with("/~hint") {
         return to_json(&record::decode::<Hint>(key, bytes)?);
+    }
+    if key.starts_with(path::DIRTY) {
+        return to_json(&dirty::decode(key, bytes)?);
     }
     if key.starts_with(path::NAMES) {
         return to_json(&record::decode::<NameRecord>(key, bytes)?);

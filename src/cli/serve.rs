@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::{demo, wire};
 use crate::access::Keyring;
+use crate::background::{Background, BackgroundOptions};
 use crate::config::{Freshness, Settings};
 use crate::error::{Error, Result};
 use crate::http::{AppState, router};
@@ -39,16 +40,14 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
     let parts = wire::parts(&settings).await?;
     wire::ensure_conformance(&parts).await?;
     let compute = Arc::new(ComputePool::new(settings.compute.threads)?);
-    let engine = Engine::new(
-        World {
-            bucket: Arc::clone(&parts.bucket),
-            clock: Arc::clone(&parts.clock),
-            entropy: Arc::clone(&parts.entropy),
-            compute: Arc::clone(&compute),
-            metrics: Arc::clone(&parts.metrics),
-        },
-        engine_options(&settings),
-    );
+    let world = World {
+        bucket: Arc::clone(&parts.bucket),
+        clock: Arc::clone(&parts.clock),
+        entropy: Arc::clone(&parts.entropy),
+        compute: Arc::clone(&compute),
+        metrics: Arc::clone(&parts.metrics),
+    };
+    let engine = Engine::new(world.clone(), engine_options(&settings));
     if with_demo {
         demo::load(&engine).await?;
     }
@@ -83,8 +82,9 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
         announce(&demo::queries(&address.to_string()));
     }
 
-    let background = Tasks::default();
-    background.spawn(sweep(settings.storage.url.clone()));
+    let background = Background::start(engine.clone(), world, background_options(&settings));
+    let sweeping = Tasks::default();
+    sweeping.spawn(sweep(settings.storage.url.clone()));
     let stop = shutdown.clone();
     let server = axum::serve(listener, app)
         .with_graceful_shutdown(async move { stop.triggered().await })
@@ -96,13 +96,14 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
     };
     engine.drain();
     let grace_ms = settings.server.shutdown_grace_ms;
-    // One limit for both: open requests, then what they began.
+    // One limit for all: open requests, what they began, and what others must learn of it.
     let finish = async {
         let ended = match ended {
             Some(ended) => ended,
             None => server.await,
         };
         engine.finish().await;
+        background.finish().await;
         ended
     };
     let ended = within_ms(grace_ms, finish).await;
@@ -146,9 +147,21 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         rotation: Rotation::default(),
         keep_blocks: settings.flush.keep_blocks,
         claim_patience_ms: settings.flush.claim_patience_ms,
+        open_namespaces_max: settings.background.open_namespaces_max,
         cache_bytes: settings.cache.memory_bytes_of(memory_bytes()),
         max_concurrent_queries: settings.query.max_concurrent,
         query_queue_ms: settings.query.max_queue_ms,
+    }
+}
+
+fn background_options(settings: &Settings) -> BackgroundOptions {
+    let background = &settings.background;
+    BackgroundOptions {
+        find: background.find,
+        interval_ms: background.interval_ms,
+        sweep_ms: background.sweep_ms,
+        idle_ms: background.idle_ms,
+        flush_age_ms: settings.flush.age_ms,
     }
 }
 

@@ -18,8 +18,8 @@ use serde::Serialize;
 
 pub use load::{load, resolve};
 pub use sections::{
-    AuthSettings, CacheSettings, ComputeSettings, FlushSettings, LogSettings, QuerySettings,
-    ServerSettings, StorageSettings, TailSettings, WalSettings,
+    AuthSettings, BackgroundSettings, CacheSettings, ComputeSettings, FlushSettings, LogSettings,
+    QuerySettings, ServerSettings, StorageSettings, TailSettings, WalSettings,
 };
 pub use values::{Freshness, KeyDigest, LogFormat, Secret};
 
@@ -42,6 +42,8 @@ pub struct Settings {
     pub tail: TailSettings,
     /// When rows move from the log into segments.
     pub flush: FlushSettings,
+    /// What a node does without being asked.
+    pub background: BackgroundSettings,
     /// Memory for what is read from segments.
     pub cache: CacheSettings,
     /// Admission of queries.

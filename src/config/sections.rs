@@ -181,6 +181,34 @@ impl Default for FlushSettings {
     }
 }
 
+/// `[background]`: what a node does without being asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackgroundSettings {
+    /// Whether the node looks for rows that other nodes left in logs. Default yes: a node that dies flushes nothing.
+    pub find: bool,
+    /// Between two looks, milliseconds: one LIST each. Default 10 s: rows wait for an hour, not for seconds.
+    pub interval_ms: u64,
+    /// Between two sweeps over all names, milliseconds; 0 for never. Default a day: only lost hints need one.
+    pub sweep_ms: u64,
+    /// Without use for so long, a namespace with nothing to flush is closed, milliseconds; 0 for never. Default
+    /// 10 min: opening it again costs a few requests.
+    pub idle_ms: u64,
+    /// Open namespaces from which idle ones are closed. Default 10,000: some tens of KiB each.
+    pub open_namespaces_max: usize,
+}
+
+impl Default for BackgroundSettings {
+    fn default() -> Self {
+        Self {
+            find: true,
+            interval_ms: limits::FIND_INTERVAL_MS,
+            sweep_ms: limits::SWEEP_MS,
+            idle_ms: limits::IDLE_MS,
+            open_namespaces_max: limits::OPEN_NAMESPACES_MAX,
+        }
+    }
+}
+
 /// `[cache]`: memory for what is read from segments.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct CacheSettings {

@@ -45,6 +45,11 @@ fn check_positive(settings: &Settings, found: &mut Vec<String>) {
         ("flush.bytes", settings.flush.bytes),
         ("flush.age_ms", settings.flush.age_ms),
         ("flush.claim_patience_ms", settings.flush.claim_patience_ms),
+        ("background.interval_ms", settings.background.interval_ms),
+        (
+            "background.open_namespaces_max",
+            settings.background.open_namespaces_max as u64,
+        ),
         ("query.max_concurrent", settings.query.max_concurrent as u64),
     ];
     for (name, value) in positive {

@@ -36,6 +36,8 @@ pub enum ObjectKind {
     Footer = 6,
     /// A bitmap of deleted rows.
     Deletions = 7,
+    /// A dirty hint.
+    Dirty = 8,
 }
 
 /// Wraps a payload.

@@ -7,6 +7,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod deletions;
+pub mod dirty;
 mod effects;
 pub mod frame;
 mod json;

@@ -187,6 +187,39 @@ pub fn parse_deletions(id: NamespaceId, key: &str) -> Result<(WalSeq, u32)> {
         .ok_or_else(|| Error::corrupted(format!("object `{key}` holds no deletions")))
 }
 
+/// All dirty hints, oldest hour first.
+pub const DIRTY: &str = "dirty/";
+
+/// What the key of a dirty hint tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DirtyKey {
+    /// Hours since the Unix epoch by its maker's clock: only so that older ones are listed first.
+    pub hour: u64,
+    /// One life of one node.
+    pub node: u128,
+    /// Its n-th hint.
+    pub n: u64,
+}
+
+/// A dirty hint. One folder for all: local directories of hours would never go.
+pub fn dirty(key: DirtyKey) -> String {
+    format!("{DIRTY}{:08}-{:032x}-{:08}", key.hour, key.node, key.n)
+}
+
+/// Parses the key of a dirty hint.
+pub fn parse_dirty(key: &str) -> Result<DirtyKey> {
+    let parse = || {
+        let mut parts = key.strip_prefix(DIRTY)?.split('-');
+        let hour = parts.next()?.parse().ok()?;
+        let node = u128::from_str_radix(parts.next()?, 16).ok()?;
+        let n = parts.next()?.parse().ok()?;
+        Some(DirtyKey { hour, node, n })
+    };
+    parse()
+        .filter(|parsed| dirty(*parsed) == key)
+        .ok_or_else(|| Error::corrupted(format!("object `{key}` is not a dirty hint")))
+}
+
 fn parse_pair(text: &str) -> Option<(WalSeq, u32)> {
     let (claim, n) = text.split_once('/')?;
     Some((WalSeq(claim.parse().ok()?), n.parse().ok()?))
@@ -226,6 +259,35 @@ mod tests {
         let key = deletions(id(), WalSeq(12), 3);
         assert!(key.ends_with("/dv/00000000000000000012/0003.dvs"), "{key}");
         assert_eq!(parse_deletions(id(), &key).ok(), Some((WalSeq(12), 3)));
+    }
+
+    #[test]
+    fn dirty_key_parses_back_and_a_strange_one_is_refused() {
+        for (hour, node, n) in [(0, 0, 0), (480_000, 7, 12), (u64::MAX, u128::MAX, u64::MAX)] {
+            let key = DirtyKey { hour, node, n };
+            assert_eq!(parse_dirty(&dirty(key)).ok(), Some(key));
+        }
+        let good = dirty(DirtyKey {
+            hour: 480_000,
+            node: 171,
+            n: 12,
+        });
+        assert_eq!(
+            good,
+            "dirty/00480000-000000000000000000000000000000ab-00000012"
+        );
+        let strange = [
+            good.replace("00480000", "480000"),
+            good.replace("ab", "AB"),
+            good.replace("00000012", "+0000012"),
+            good.replace("dirty/", "dirt/"),
+            format!("{good}-1"),
+            format!("{good}/1"),
+            DIRTY.to_owned(),
+        ];
+        for key in strange {
+            assert!(parse_dirty(&key).is_err(), "{key}");
+        }
     }
 
     #[test]

@@ -162,27 +162,37 @@ impl Namespace {
 
     async fn flush_in_background(self: &Arc<Self>) {
         // One that runs already may have begun before the newest rows came: they are timed below.
-        if let Ok(_running) = self.flusher.running.try_lock() {
-            match self.flush_once().await {
-                Ok(_) => {}
-                Err(error) if error.code() == "namespace_not_found" => return,
-                Err(error) => {
-                    let now = self.shared.clock.monotonic_ms();
-                    let not_before_ms = now.saturating_add(RETRY_MS);
-                    let flusher = &self.flusher;
-                    flusher
-                        .not_before_ms
-                        .store(not_before_ms, Ordering::Release);
-                    self.shared.metrics.flush.failures_total.inc();
-                    tracing::warn!(namespace = %self.name, error = %error.chain(), "flush failed");
-                }
-            }
+        if let Err(error) = self.flush_unless_running().await
+            && error.code() == "namespace_not_found"
+        {
+            return;
         }
         // What came meanwhile is considered again; what failed is tried again when it is old enough.
         let view = self.view();
         if view.seq > view.state.flushed_seq && view.tail.is_touched() {
             self.flush_by_age();
         }
+    }
+
+    /// Flushes, unless a flush of this node runs: `false`. A failure is told here.
+    pub(super) async fn flush_unless_running(self: &Arc<Self>) -> Result<bool> {
+        let Ok(_running) = self.flusher.running.try_lock() else {
+            return Ok(false);
+        };
+        let flushed = self.flush_once().await;
+        if let Err(error) = &flushed
+            && error.code() != "namespace_not_found"
+        {
+            let now = self.shared.clock.monotonic_ms();
+            let not_before_ms = now.saturating_add(RETRY_MS);
+            let flusher = &self.flusher;
+            flusher
+                .not_before_ms
+                .store(not_before_ms, Ordering::Release);
+            self.shared.metrics.flush.failures_total.inc();
+            tracing::warn!(namespace = %self.name, error = %error.chain(), "flush failed");
+        }
+        flushed.map(|_| true)
     }
 
     /// Flushes all that was acknowledged before this call, and waits for it.

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::Shared;
 use super::deaths::Deaths;
+use super::due::Waits;
 use super::flush::Flusher;
 use super::open;
 use super::read::Probe;
@@ -127,6 +128,7 @@ pub(crate) struct Namespace {
     pub(crate) probe: Probe,
     pub(crate) deaths: Deaths,
     pub(crate) flusher: Flusher,
+    pub(super) waits: Waits,
     /// When its view was last proven current, monotonic milliseconds.
     proven_at_ms: AtomicU64,
     used_at_ms: AtomicU64,
@@ -149,13 +151,16 @@ impl Namespace {
             probe: Probe::default(),
             deaths: Deaths::default(),
             flusher: Flusher::default(),
+            waits: Waits::default(),
             proven_at_ms: AtomicU64::new(began_ms),
             used_at_ms: AtomicU64::new(now),
             shared,
             name,
             wal,
         });
-        namespace.count_tail(0, 0, &namespace.view());
+        let view = namespace.view();
+        namespace.count_tail(0, 0, &view);
+        namespace.time_waiting(&view);
         namespace
     }
 
@@ -194,6 +199,7 @@ impl Namespace {
         let view = Arc::new(View::of(log, Some(&before), &self.shared));
         let old = self.view.swap(Arc::clone(&view));
         self.count_tail(old.tail.live_rows, old.tail.memory_bytes, &view);
+        self.time_waiting(&view);
         view
     }
 

@@ -7,6 +7,7 @@ pub mod bind;
 mod clean;
 mod deaths;
 pub mod describe;
+mod due;
 mod flush;
 pub mod fsck;
 mod handle;
@@ -45,9 +46,11 @@ use crate::types::{
 };
 use crate::wal::Wal;
 
+pub use due::{Attended, DirtyNote, OpenTail, Waiting};
 pub use flush::Flushed;
 
 use describe::{Description, Health, NamespacePage};
+use due::DirtyNotes;
 use handle::{Namespace, not_found};
 use name::Meaning;
 use read::Answer;
@@ -91,6 +94,8 @@ pub struct EngineOptions {
     /// How long another node's claim to flush is respected at first, milliseconds of this node's clock. A
     /// wrong guess wastes that node's work, nothing else.
     pub claim_patience_ms: u64,
+    /// Open namespaces from which idle ones are closed.
+    pub open_namespaces_max: usize,
     /// Memory for blocks of segments, bytes.
     pub cache_bytes: u64,
     /// Queries that run at once.
@@ -112,6 +117,7 @@ impl Default for EngineOptions {
             rotation: Rotation::default(),
             keep_blocks: limits::KEEP_BLOCKS,
             claim_patience_ms: limits::CLAIM_PATIENCE_MS,
+            open_namespaces_max: limits::OPEN_NAMESPACES_MAX,
             cache_bytes: limits::TAIL_BYTES_MAX,
             max_concurrent_queries: 64,
             query_queue_ms: 800,
@@ -144,6 +150,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: Tasks,
     pub(crate) writable: Writable,
+    /// Namespaces that others must learn of.
+    pub(crate) dirty: DirtyNotes,
     pub(crate) options: EngineOptions,
     /// Turns of queries.
     turns: Semaphore,
@@ -214,6 +222,7 @@ impl Engine {
             metrics: world.metrics,
             tasks: Tasks::default(),
             writable: Writable::default(),
+            dirty: DirtyNotes::default(),
             cache: Arc::new(BlockCache::new(
                 Arc::clone(&bucket),
                 CacheLimits::of_capacity(options.cache_bytes),

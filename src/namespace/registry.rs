@@ -1,4 +1,4 @@
-//! Open namespaces of this node: find, create on first write, close under memory pressure.
+//! Open namespaces of this node: find, create on first write, close when idle or under memory pressure.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -104,6 +104,37 @@ impl Registry {
         )))
     }
 
+    /// All open namespaces, in order of names.
+    pub(crate) fn all(&self) -> Vec<Arc<Namespace>> {
+        self.open.read().values().cloned().collect()
+    }
+
+    /// The open handle of a name, or one that is not kept open; `None` where the name means nothing.
+    pub(crate) async fn peek(&self, name: &NamespaceName) -> Result<Option<Arc<Namespace>>> {
+        if let Some(open) = self.get(name) {
+            return Ok(Some(open));
+        }
+        Ok(self.resolve_live(name).await?.ok())
+    }
+
+    /// Closes namespaces without use for `idle_ms` that have nothing to flush; how many.
+    pub(crate) fn close_idle(&self, idle_ms: u64) -> u64 {
+        let now = self.shared.clock.monotonic_ms();
+        let mut open = self.open.write();
+        let before = open.len();
+        // A handle that only the registry holds is in nobody's hands, and the lock keeps it so.
+        open.retain(|_, namespace| {
+            Arc::strong_count(namespace) > 1
+                || namespace.waits_since_ms().is_some()
+                || now.saturating_sub(namespace.used_at_ms()) < idle_ms
+        });
+        let closed = before - open.len();
+        let metrics = &self.shared.metrics;
+        metrics.namespace.open_namespaces.sub(closed as i64);
+        metrics.namespace.closed_total.inc_by(closed as u64);
+        closed as u64
+    }
+
     /// Closes a handle whose incarnation was dropped.
     pub(crate) fn forget(&self, namespace: &Arc<Namespace>) {
         let mut open = self.open.write();
@@ -126,12 +157,16 @@ impl Registry {
         kept
     }
 
-    /// Closes the least recently used idle namespaces until the node's tails fit their budget. Closing is
-    /// free: nothing local is durable.
+    /// Closes the least recently used idle namespaces until the node's tails fit their budget and there is
+    /// room for one more. Closing is free: nothing local is durable.
     fn close_beyond_budget(&self, but: &NamespaceName) {
         let mut open = self.open.write();
         let mut total: u64 = open.values().map(|ns| ns.view().tail.memory_bytes).sum();
-        if total <= self.shared.options.node_tail_bytes {
+        let options = &self.shared.options;
+        let fits = |total: u64, n_open: usize| {
+            total <= options.node_tail_bytes && n_open < options.open_namespaces_max
+        };
+        if fits(total, open.len()) {
             return;
         }
         let mut idle: Vec<_> = open
@@ -141,12 +176,14 @@ impl Registry {
             .collect();
         idle.sort();
         for (_, name) in idle {
-            if total <= self.shared.options.node_tail_bytes {
+            if fits(total, open.len()) {
                 break;
             }
             if let Some(closed) = open.remove(&name) {
                 total = total.saturating_sub(closed.view().tail.memory_bytes);
-                self.shared.metrics.namespace.open_namespaces.dec();
+                let metrics = &self.shared.metrics.namespace;
+                metrics.open_namespaces.dec();
+                metrics.closed_total.inc();
             }
         }
     }

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// Flushes.
     pub flush: FlushMetrics,
+    /// The search for work that other nodes left.
+    pub finder: FinderMetrics,
     registrar: Registrar,
 }
 
@@ -50,6 +52,7 @@ impl Metrics {
             namespace: NamespaceMetrics::new(&mut registrar)?,
             cache: CacheMetrics::new(&mut registrar)?,
             flush: FlushMetrics::new(&mut registrar)?,
+            finder: FinderMetrics::new(&mut registrar)?,
             registrar,
         })
     }
@@ -248,6 +251,8 @@ impl QueryMetrics {
 pub struct NamespaceMetrics {
     /// Namespaces held in memory.
     pub open_namespaces: IntGauge,
+    /// Namespaces closed: idle, or too many.
+    pub closed_total: IntCounter,
     /// Bytes of rows that are in no segment yet, over all namespaces.
     pub tail_bytes: IntGauge,
     /// Such rows.
@@ -259,6 +264,10 @@ impl NamespaceMetrics {
         Ok(Self {
             open_namespaces: registrar
                 .gauge("elacsym_open_namespaces", "Namespaces held in memory.")?,
+            closed_total: registrar.counter(
+                "elacsym_namespaces_closed_total",
+                "Namespaces that were closed because they were idle or too many were open.",
+            )?,
             tail_bytes: registrar.gauge(
                 "elacsym_tail_bytes",
                 "Bytes of rows that are in no segment yet, over all namespaces.",
@@ -295,6 +304,42 @@ impl FlushMetrics {
                 "elacsym_flush_seconds",
                 "How long flushes took.",
                 &SECONDS_BUCKETS,
+            )?,
+        })
+    }
+}
+
+/// The search for work that other nodes left.
+#[derive(Debug)]
+pub struct FinderMetrics {
+    /// Dirty hints written.
+    pub hints_put_total: IntCounter,
+    /// Dirty hints that are damaged or of an unknown kind.
+    pub hints_damaged_total: IntCounter,
+    /// Flushes of namespaces that were found due.
+    pub flushes_total: IntCounter,
+    /// What could not be done and is tried again later.
+    pub failures_total: IntCounter,
+}
+
+impl FinderMetrics {
+    fn new(registrar: &mut Registrar) -> Result<Self> {
+        Ok(Self {
+            hints_put_total: registrar.counter(
+                "elacsym_dirty_hints_put_total",
+                "Dirty hints written: they tell other servers of rows in no segment.",
+            )?,
+            hints_damaged_total: registrar.counter(
+                "elacsym_dirty_hints_damaged_total",
+                "Dirty hints that are damaged or of an unknown kind: ignored or deleted.",
+            )?,
+            flushes_total: registrar.counter(
+                "elacsym_found_flushes_total",
+                "Flushes of namespaces that the finder found due.",
+            )?,
+            failures_total: registrar.counter(
+                "elacsym_finder_failures_total",
+                "Steps of the finder that failed; each is tried again later.",
             )?,
         })
     }

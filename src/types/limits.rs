@@ -71,6 +71,30 @@ pub const FLUSH_AGE_MS: u64 = 60 * 60 * 1_000;
 pub const KEEP_BLOCKS: u64 = 2;
 /// How long another node's claim to flush is respected at first: longer than most flushes take.
 pub const CLAIM_PATIENCE_MS: u64 = 5_000;
+/// Namespaces that one dirty hint names: bounds what a reader takes in at once.
+pub const DIRTY_NAMESPACES_MAX: usize = 1_024;
+/// Largest dirty hint that is read, bytes: so many of the longest names and some room.
+pub const DIRTY_HINT_BYTES_MAX: u64 = 512 << 10;
+/// Namespaces of this node's own commits that wait to be hinted at: beyond it the sweep finds them.
+pub const DIRTY_NOTES_MAX: usize = 65_536;
+/// Dirty hints that one round of the finder lists: what is beyond comes in the next rounds.
+pub const HINTS_LISTED_MAX: usize = 1_000;
+/// Dirty hints that one round of the finder reads.
+pub const HINTS_READ_MAX: usize = 64;
+/// Namespaces that the finder remembers from hints: beyond it no more hints are read until some are done.
+pub const HINTED_NAMESPACES_MAX: usize = 65_536;
+/// Namespaces that the finder of a node sees to at once.
+pub const FOUND_IN_FLIGHT_MAX: usize = 16;
+/// Namespaces that one round of the finder looks at in its sweep.
+pub const SWEPT_A_ROUND_MAX: usize = 16;
+/// Between two rounds of the finder, milliseconds.
+pub const FIND_INTERVAL_MS: u64 = 10_000;
+/// Between two sweeps over all names, milliseconds.
+pub const SWEEP_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Without use for so long, a namespace with nothing to flush is closed, milliseconds.
+pub const IDLE_MS: u64 = 10 * 60 * 1_000;
+/// Open namespaces of a node from which idle ones are closed.
+pub const OPEN_NAMESPACES_MAX: usize = 10_000;
 /// A block of a segment's file, bytes: what one checksum covers and the cache keeps. Part of the format.
 pub const FILE_BLOCK_BYTES: u64 = 64 << 10;
 /// Unwanted bytes between two wanted blocks that are read along rather than asked around.

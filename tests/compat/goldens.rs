@@ -5,7 +5,7 @@ use elacsym::error::Result;
 use elacsym::format::record::{self, Genesis, Hint, NameRecord, Record, StoreRecord};
 use elacsym::format::segment::Footer;
 use elacsym::format::wal::{self, Slot};
-use elacsym::format::{deletions, frame, manifest};
+use elacsym::format::{deletions, dirty, frame, manifest};
 
 use super::{segment, values};
 
@@ -50,6 +50,11 @@ pub(crate) const GOLDENS: &[Golden] = &[
         "hint",
         || record::encode(&values::hint()),
         |bytes| Ok(decode::<Hint>("names/golden!/~hint", bytes)? == values::hint()),
+    ),
+    enveloped(
+        "dirty",
+        || dirty::encode(&values::dirty()),
+        |bytes| Ok(dirty::decode("dirty", bytes)? == values::dirty()),
     ),
     enveloped(
         "manifest",

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use elacsym::format::dirty::{DirtyHint, DirtyNamespace};
 use elacsym::format::record::{Genesis, Hint, NameRecord, StoreRecord};
 use elacsym::format::{Effects, Slot, deletions, path};
 use elacsym::lsm::entry::{ClaimKind, Id16, KeyedRequest, WriteEntry};
@@ -13,8 +14,8 @@ use elacsym::lsm::{
 use elacsym::rows::{RowsBuilder, id_array};
 use elacsym::types::{AttributeStats, Bound, FooterRef, ObjectRef, Stats};
 use elacsym::types::{
-    AttributeType, DistanceMetric, DocId, IdKind, NamespaceId, NamespaceSchema, Nonce, ScalarType,
-    SlotName, Timestamp, Value, WalSeq,
+    AttributeType, DistanceMetric, DocId, IdKind, NamespaceId, NamespaceName, NamespaceSchema,
+    Nonce, ScalarType, SlotName, Timestamp, Value, WalSeq,
 };
 use uuid::Uuid;
 
@@ -48,6 +49,21 @@ pub(crate) fn hint() -> Hint {
     Hint {
         namespace: namespace(),
         state: state(),
+    }
+}
+
+pub(crate) fn dirty() -> DirtyHint {
+    let named = |namespace, name: &str, waited_ms| DirtyNamespace {
+        namespace,
+        name: NamespaceName::parse(name).expect("a legal name"),
+        waited_ms,
+    };
+    let other = NamespaceId(Uuid::from_u128(0x7d44_4840_9dc0_41d1_b245_5ffd_ce74_fad2));
+    DirtyHint {
+        namespaces: vec![
+            named(namespace(), "golden", 1_500),
+            named(other, "golden-2", 0),
+        ],
     }
 }
 

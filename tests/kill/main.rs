@@ -11,6 +11,7 @@ mod failpoints;
 mod full;
 mod journal;
 mod kills;
+mod left;
 mod random;
 mod server;
 mod together;

@@ -68,6 +68,13 @@ impl Fleet {
         Node::start(&self.world, &self.store, self.options, label)
     }
 
+    /// A node beside the fleet that leaves all work to others.
+    pub(crate) fn idle_node(&self, label: String) -> Arc<Node> {
+        let mut options = self.options;
+        options.background.find = false;
+        Node::start(&self.world, &self.store, options, label)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.places.lock().len()
     }

@@ -37,7 +37,7 @@ const THREADS: usize = 2;
 /// Seeds in which a broken store must have been found out.
 const SEEDS_OF_CONTROL: u64 = 12;
 /// Every fault that must have struck in a run of the usual length.
-const FAULTS: [&str; 19] = [
+const FAULTS: [&str; 22] = [
     "refused",
     "request lost",
     "reply lost",
@@ -57,6 +57,9 @@ const FAULTS: [&str; 19] = [
     "anchor failure",
     "block filled",
     "object checked",
+    "hint put",
+    "found flush",
+    "namespace closed",
 ];
 
 fn setting(name: &str) -> Option<u64> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use elacsym::background::{Background, BackgroundOptions};
 use elacsym::lsm::Rotation;
 use elacsym::namespace::{Engine, EngineOptions, World as EngineWorld};
 use elacsym::runtime::{ComputePool, SeededEntropy};
@@ -128,6 +129,7 @@ pub(crate) struct NodeOptions {
     pub(crate) retries: bool,
     pub(crate) always_check_anchor: bool,
     pub(crate) flush: FlushOptions,
+    pub(crate) background: BackgroundOptions,
 }
 
 /// When nodes flush and what stays of the log.
@@ -148,6 +150,8 @@ pub(crate) struct Node {
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<NodeClock>,
     pub(crate) engine: Engine,
+    /// Ends with the node.
+    _background: Background,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) bucket: Arc<dyn Bucket>,
     pub(crate) entropy: Arc<SeededEntropy>,
@@ -183,14 +187,15 @@ impl Node {
             link
         };
         let metrics = Arc::new(Metrics::new().expect("metric names are unique"));
+        let its_world = EngineWorld {
+            bucket: Arc::clone(&bucket),
+            clock: Arc::clone(&clock) as _,
+            entropy: Arc::clone(&entropy) as _,
+            compute: Arc::new(ComputePool::inline()),
+            metrics: Arc::clone(&metrics),
+        };
         let engine = Engine::new(
-            EngineWorld {
-                bucket: Arc::clone(&bucket),
-                clock: Arc::clone(&clock) as _,
-                entropy: Arc::clone(&entropy) as _,
-                compute: Arc::new(ComputePool::inline()),
-                metrics: Arc::clone(&metrics),
-            },
+            its_world.clone(),
             EngineOptions {
                 always_check_anchor: options.always_check_anchor,
                 flush_bytes: options.flush.bytes,
@@ -204,12 +209,14 @@ impl Node {
                 ..EngineOptions::default()
             },
         );
+        let background = Background::start(engine.clone(), its_world, options.background);
         world.note(format_args!("{label} starts"));
         Arc::new(Self {
             label,
             gate,
             clock,
             engine,
+            _background: background,
             metrics,
             bucket,
             entropy,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use elacsym::background::BackgroundOptions;
 use elacsym::query::request::Consistency;
 use elacsym::runtime::clock::sleep_ms;
 use elacsym::runtime::tasks::Tasks;
@@ -24,6 +25,10 @@ use crate::world::World;
 const PREFILL: u32 = 253;
 /// Time for everything late to arrive, milliseconds.
 const SETTLE_MS: u64 = 3_600_000;
+/// The longest until the nodes have flushed everything by themselves, and how often that is looked at,
+/// milliseconds: a stall, a sweep, the age of rows, and what failed before is tried again within an hour.
+const REST_MS_MAX: u64 = 24 * HOUR_MS;
+const LOOK_MS: u64 = HOUR_MS / 2;
 /// An id that is deleted and never written.
 const NOBODY: u64 = 900;
 
@@ -94,6 +99,13 @@ impl Plan {
                     retries: random.below(4) != 0,
                     always_check_anchor: random.below(4) == 0,
                     flush,
+                    background: BackgroundOptions {
+                        find: true,
+                        interval_ms: [30_000, 120_000][random.below(2) as usize],
+                        sweep_ms: HOUR_MS,
+                        idle_ms: [2_000, 600_000][random.below(2) as usize],
+                        flush_age_ms: flush.age_ms,
+                    },
                 },
                 n_nodes: random.between(2, 3) as usize,
                 n_clients: random.between(3, 6),
@@ -150,6 +162,9 @@ async fn simulate_in(seed: u64, broken: Broken, keep_trace: bool) -> Outcome {
     world.set_stormy(false);
     world.note(format_args!("the storm is over"));
     sleep_ms(SETTLE_MS).await;
+    if broken == Broken::No {
+        come_to_rest(&world, &store, &fleet).await;
+    }
     conclude(&world, &store, &fleet, &records).await;
 
     let mut violations = world.alarms();
@@ -195,6 +210,36 @@ async fn fill_block(world: &World, fleet: &Fleet) {
     world.count("block filled");
 }
 
+/// With all faults over, the nodes must by themselves flush what anyone left, and strike out every hint.
+async fn come_to_rest(world: &Arc<World>, store: &Arc<Store>, fleet: &Arc<Fleet>) {
+    for _ in 0..REST_MS_MAX / LOOK_MS {
+        if store.n_keys("dirty/") == 0 && unflushed(fleet).await.is_empty() {
+            return;
+        }
+        sleep_ms(LOOK_MS).await;
+    }
+    world.alarm(format!(
+        "{} dirty hints and rows of {:?} were left for {REST_MS_MAX} ms",
+        store.n_keys("dirty/"),
+        unflushed(fleet).await
+    ));
+}
+
+/// Namespaces with rows in no segment, as a node sees them that does nothing by itself.
+async fn unflushed(fleet: &Arc<Fleet>) -> Vec<&'static str> {
+    let looker = fleet.idle_node("looker".to_owned());
+    let mut unflushed = Vec::new();
+    for (at, name) in NAMESPACES.into_iter().enumerate() {
+        // One that was dropped has nothing to flush.
+        if let Ok(described) = looker.engine.describe(&name_of(at)).await
+            && described.unindexed_rows > 0
+        {
+            unflushed.push(name);
+        }
+    }
+    unflushed
+}
+
 /// With all faults over, every node must serve, and all must agree with one that opens cold.
 async fn conclude(
     world: &Arc<World>,
@@ -207,6 +252,11 @@ async fn conclude(
             "unknown commit",
             node.metrics.wal.unknown_outcomes_total.get(),
         );
+        let finder = &node.metrics.finder;
+        world.count_many("hint put", finder.hints_put_total.get());
+        world.count_many("found flush", finder.flushes_total.get());
+        let closed = node.metrics.namespace.closed_total.get();
+        world.count_many("namespace closed", closed);
         world.count_many("lost slot", node.metrics.wal.lost_slots_total.get());
         world.count_many(
             "anchor failure",

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use super::handle::not_found;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::path;
 use crate::format::record::{self, Genesis, StoreRecord};
 use crate::format::references::Standing;
+use crate::format::{dirty, path};
 use crate::store::Bucket;
 use crate::types::{Clock, Entropy, NamespaceId, NamespaceName};
 use survey::Survey;
@@ -43,7 +43,7 @@ pub enum Finding {
         /// What needs it.
         needed_by: String,
     },
-    /// A damaged copy that only saves time: it is passed over, and written again.
+    /// A damaged copy or hint that only saves time: it is passed over, and written again or deleted.
     Advisory {
         /// The object.
         object: String,
@@ -72,8 +72,10 @@ pub struct Checked {
     pub damaged: u64,
     /// Objects that are missing.
     pub missing: u64,
-    /// Damaged advisory copies.
+    /// Damaged advisory copies and hints.
     pub advisory: u64,
+    /// Dirty hints, damaged ones included.
+    pub dirty_hints: u64,
     /// Objects that nothing refers to.
     pub orphans: u64,
     /// Their bytes.
@@ -113,6 +115,9 @@ pub async fn check(
             .await?;
     }
     let found = checker.names(only).await?;
+    if only.is_none() {
+        checker.dirty_hints().await?;
+    }
     match only {
         Some(name) if !found => Err(not_found(name)),
         _ => Ok(checker.done),
@@ -207,6 +212,31 @@ impl Checker<'_> {
             self.report(Finding::Advisory { object, error });
         }
         Ok(())
+    }
+
+    /// Checks the dirty hints: none of them is needed, and none is an orphan.
+    async fn dirty_hints(&mut self) -> Result<()> {
+        let mut start_after: Option<String> = None;
+        loop {
+            let listed = self
+                .bucket
+                .list(path::DIRTY, start_after.as_deref(), Some(KEYS_A_REQUEST))
+                .await?;
+            for object in &listed {
+                self.done.dirty_hints += 1;
+                let decode = |key: &str, bytes: &[u8]| {
+                    path::parse_dirty(key)?;
+                    dirty::decode(key, bytes).map(drop)
+                };
+                self.advisory(&object.key, decode).await?;
+            }
+            match listed.last() {
+                Some(last) if listed.len() == KEYS_A_REQUEST => {
+                    start_after = Some(last.key.clone());
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Checks one incarnation.

@@ -89,6 +89,43 @@ async fn check_of_a_whole_store_finds_nothing_and_reads_everything() {
 }
 
 #[tokio::test]
+async fn check_counts_dirty_hints_and_calls_none_an_orphan() {
+    let (bucket, _) = flushed().await;
+    let key = |n| {
+        path::dirty(path::DirtyKey {
+            hour: 1,
+            node: 2,
+            n,
+        })
+    };
+    let hint = dirty::DirtyHint {
+        namespaces: vec![dirty::DirtyNamespace {
+            namespace: NamespaceId(uuid::Uuid::from_u128(7)),
+            name: name(),
+            waited_ms: 0,
+        }],
+    };
+    let whole = dirty::encode(&hint);
+    let damaged = whole[..whole.len() - 1].to_vec();
+    let strange = format!("{}strange", path::DIRTY);
+    for (key, bytes) in [
+        (key(0), whole),
+        (key(1), damaged),
+        (strange.clone(), vec![]),
+    ] {
+        bucket.put(&key, bytes.into()).await.expect("a put");
+    }
+    let (done, found) = run(&bucket).await;
+    assert_eq!((done.dirty_hints, done.advisory, done.orphans), (3, 2, 0));
+    assert!(done.is_clean());
+    let named = found.iter().map(|finding| match finding {
+        Finding::Advisory { object, .. } => object.clone(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(named.collect::<Vec<_>>(), [key(1), strange]);
+}
+
+#[tokio::test]
 async fn check_of_damaged_objects_names_each() {
     for part in [
         "/wal/",

@@ -216,7 +216,12 @@ impl Namespace {
                 self.shared.metrics.wal.anchor_failures_total.inc();
                 self.look_up(slot, batch, from).await
             }
-            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => Err(error),
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                if batch.is_some() {
+                    self.note_maybe_dirty(log.state.flushed_seq);
+                }
+                Err(error)
+            }
             Err(error) => {
                 *slot = Some(log);
                 Err(error)
@@ -239,6 +244,7 @@ impl Namespace {
         let slot = committed.header.slot;
         log.adopt(Arc::new(state), &[(committed, applied)])?;
         let view = self.publish(&log);
+        self.note_dirty(&view);
         self.consider_flush(&view);
         if slot.idx == 0 && slot.block > 0 {
             self.write_manifest(&log);
