@@ -91,7 +91,7 @@ pub struct EngineOptions {
     /// How long another node's claim to flush is respected at first, milliseconds of this node's clock. A
     /// wrong guess wastes that node's work, nothing else.
     pub claim_patience_ms: u64,
-    /// Memory for blocks of segments, bytes.
+    /// Memory for blocks and footers of segments, bytes.
     pub cache_bytes: u64,
     /// Queries that run at once.
     pub max_concurrent_queries: usize,
@@ -216,7 +216,7 @@ impl Engine {
             writable: Writable::default(),
             cache: Arc::new(BlockCache::new(
                 Arc::clone(&bucket),
-                CacheLimits::of_capacity(options.cache_bytes),
+                CacheLimits::of_total(options.cache_bytes),
                 cache_metrics,
             )),
             shutdown: Shutdown::new(),
