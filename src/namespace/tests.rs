@@ -20,6 +20,7 @@ use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 
 mod flush;
 mod freshness;
+mod opening;
 mod segments;
 
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
