@@ -212,16 +212,17 @@ impl Default for BackgroundSettings {
 /// `[cache]`: memory for what is read from segments.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct CacheSettings {
-    /// Bytes of blocks kept. Default 0: a quarter of the memory, as much as the tails; the rest is for queries.
+    /// Bytes kept: three quarters for blocks, one for footers. Default 0: a quarter of the memory, 256 MiB at most,
+    /// as a server takes no more than it needs unless it is told to.
     pub memory_bytes: u64,
 }
 
 impl CacheSettings {
     /// Returns the bytes the cache may take on a node with `memory_bytes` of memory: `memory_bytes` as
-    /// set, or a quarter of the memory where that is 0, and never less than the smallest cache.
+    /// set, or a quarter of the memory where that is 0, within the smallest cache and the largest default.
     pub fn memory_bytes_of(&self, memory_bytes: u64) -> u64 {
         match self.memory_bytes {
-            0 => (memory_bytes / 4).max(limits::CACHE_BYTES_MIN),
+            0 => (memory_bytes / 4).clamp(limits::CACHE_BYTES_MIN, limits::CACHE_BYTES_DEFAULT_MAX),
             bytes => bytes,
         }
     }

@@ -370,9 +370,10 @@ fn tail_of_node_is_a_quarter_of_memory_but_fits_one_tail() {
 }
 
 #[test]
-fn cache_of_node_is_a_quarter_of_memory_but_not_tiny() {
+fn cache_of_node_is_a_quarter_of_memory_but_neither_tiny_nor_large_unasked() {
     let cache = CacheSettings::default();
-    assert_eq!(cache.memory_bytes_of(16 << 30), 4 << 30);
+    assert_eq!(cache.memory_bytes_of(512 << 20), 128 << 20);
+    assert_eq!(cache.memory_bytes_of(16 << 30), 256 << 20);
     assert_eq!(cache.memory_bytes_of(1 << 20), 16 << 20);
     let fixed = CacheSettings {
         memory_bytes: 1 << 30,

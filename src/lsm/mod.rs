@@ -15,6 +15,7 @@ pub mod tail;
 #[cfg(test)]
 mod tests;
 pub mod truncate;
+mod weight;
 
 pub use advance::{Advance, AdvanceEvent, AdvanceStep};
 pub use append::{Append, AppendEvent, AppendStep};

@@ -8,6 +8,9 @@
 //!
 //! Ids that entries of the tail touched may also lie in segments, where their rows are gone then: the tail
 //! remembers which, in the order of the log.
+//!
+//! Its bytes in memory are those of the rows and of all that is kept for each of them: when it was born and
+//! died, its place in the index of ids, its id as one that was touched (`weight.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
+use super::weight;
 use crate::error::{Error, Result};
 use crate::rows;
 use crate::types::{DocId, NamespaceSchema, WalSeq, limits};
@@ -61,6 +65,11 @@ impl Chunk {
     /// Whether there are none; never in a tail.
     pub fn is_empty(&self) -> bool {
         self.born.is_empty()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let each = size_of::<u64>() + size_of::<AtomicU64>();
+        (rows::memory_bytes(&self.rows) + self.len() * each + size_of::<Self>()) as u64
     }
 
     /// Whether a view at `seq` sees the row.
@@ -128,7 +137,7 @@ impl Touched {
     /// Remembers ids, and gives the memory that takes.
     fn push(&self, seq: WalSeq, ids: &ArrayRef) -> Result<u64> {
         let ids = rows::detached(ids)?;
-        let bytes = ids.get_array_memory_size() as u64;
+        let bytes = weight::ids(&ids);
         self.0.write().push((seq, ids));
         Ok(bytes)
     }
@@ -200,7 +209,10 @@ pub struct Tail {
     live_rows: u64,
     next_ordinal: u64,
     live_bytes: u64,
-    memory_bytes: u64,
+    chunk_bytes: u64,
+    touched_bytes: u64,
+    /// What the ids in the index hold beside the table.
+    index_id_bytes: u64,
 }
 
 impl Tail {
@@ -215,9 +227,9 @@ impl Tail {
         schema: &NamespaceSchema,
     ) -> Result<()> {
         if let Some(ids) = deletes {
-            self.memory_bytes += self.touched.push(seq, ids)?;
+            self.touched_bytes += self.touched.push(seq, ids)?;
             for row in 0..ids.len() {
-                let before = self.index.insert(rows::id_at(ids, row), Place::Gone(seq));
+                let before = self.place(rows::id_at(ids, row), Place::Gone(seq));
                 self.supersede(before, seq);
             }
         }
@@ -235,18 +247,28 @@ impl Tail {
         let first_ordinal = self.next_ordinal;
         self.next_ordinal += batch.num_rows() as u64;
         self.live_bytes += rows::logical_bytes(&batch);
-        self.memory_bytes += rows::memory_bytes(&batch) as u64;
         self.live_rows += batch.num_rows() as u64;
         let ids = Arc::clone(rows::id_column(&batch));
-        self.memory_bytes += self.touched.push(seq, &ids)?;
-        self.chunks
-            .push(Arc::new(Chunk::new(first_ordinal, batch, seq)));
+        self.touched_bytes += self.touched.push(seq, &ids)?;
+        let chunk = Chunk::new(first_ordinal, batch, seq);
+        self.chunk_bytes += chunk.memory_bytes();
+        self.chunks.push(Arc::new(chunk));
         for row in 0..ids.len() {
             let place = Place::Row(first_ordinal + row as u64);
-            let before = self.index.insert(rows::id_at(&ids, row), place);
+            let before = self.place(rows::id_at(&ids, row), place);
             self.supersede(before, seq);
         }
         Ok(())
+    }
+
+    /// Notes where an id lives; gives where it did.
+    fn place(&mut self, id: DocId, place: Place) -> Option<Place> {
+        let bytes = weight::id(&id);
+        let before = self.index.insert(id, place);
+        if before.is_none() {
+            self.index_id_bytes += bytes;
+        }
+        before
     }
 
     fn supersede(&mut self, before: Option<Place>, seq: WalSeq) {
@@ -269,16 +291,15 @@ impl Tail {
     pub fn forget(&mut self, up_to: WalSeq, schema: &NamespaceSchema) -> Result<()> {
         let old = std::mem::take(self);
         let rest = old.touched.between(up_to, WalSeq(u64::MAX));
-        self.memory_bytes = rest
-            .iter()
-            .map(|(_, ids)| ids.get_array_memory_size() as u64)
-            .sum();
+        self.touched_bytes = rest.iter().map(|(_, ids)| weight::ids(ids)).sum();
         self.touched = Arc::new(Touched(RwLock::new(rest)));
         let gone = old.index.into_iter().filter(|(_, place)| match place {
             Place::Row(_) => false,
             Place::Gone(seq) => *seq > up_to,
         });
-        self.index = gone.collect();
+        for (id, place) in gone {
+            self.place(id, place);
+        }
         for chunk in &old.chunks {
             if let Some(chunk) = chunk.born_after(up_to, self.next_ordinal)? {
                 self.adopt_chunk(chunk);
@@ -290,13 +311,13 @@ impl Tail {
 
     fn adopt_chunk(&mut self, chunk: Chunk) {
         self.next_ordinal += chunk.len() as u64;
-        self.memory_bytes += rows::memory_bytes(&chunk.rows) as u64;
+        self.chunk_bytes += chunk.memory_bytes();
         self.live_rows += chunk.len() as u64;
         self.live_bytes += rows::logical_bytes(&chunk.rows);
         let ids = rows::id_column(&chunk.rows);
         for row in 0..ids.len() {
             let place = Place::Row(chunk.first_ordinal + row as u64);
-            self.index.insert(rows::id_at(ids, row), place);
+            self.place(rows::id_at(ids, row), place);
         }
         self.chunks.push(Arc::new(chunk));
     }
@@ -308,9 +329,8 @@ impl Tail {
                 break;
             }
             let merged = Chunk::merge(left, right, schema)?;
-            let before = rows::memory_bytes(&left.rows) + rows::memory_bytes(&right.rows);
-            let after = rows::memory_bytes(&merged.rows) as u64;
-            self.memory_bytes = (self.memory_bytes + after).saturating_sub(before as u64);
+            let before = left.memory_bytes() + right.memory_bytes();
+            self.chunk_bytes = (self.chunk_bytes + merged.memory_bytes()).saturating_sub(before);
             self.chunks.truncate(self.chunks.len() - 2);
             self.chunks.push(Arc::new(merged));
         }
@@ -349,7 +369,7 @@ impl Tail {
             chunks: self.chunks.clone().into(),
             live_rows: self.live_rows,
             live_bytes: self.live_bytes,
-            memory_bytes: self.memory_bytes,
+            memory_bytes: self.memory_bytes(),
             touched: Arc::clone(&self.touched),
         }
     }
@@ -359,8 +379,70 @@ impl Tail {
         !self.touched.is_empty()
     }
 
-    /// Memory held, bytes.
+    /// Memory held, bytes: rows, what is kept of each, and the index of ids.
     pub fn memory_bytes(&self) -> u64 {
-        self.memory_bytes
+        let table = weight::table::<DocId, Place>(self.index.capacity());
+        self.chunk_bytes + self.touched_bytes + self.index_id_bytes + table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::RowsBuilder;
+    use crate::types::IdKind;
+
+    fn schema() -> NamespaceSchema {
+        NamespaceSchema {
+            id_kind: Some(IdKind::String),
+            ..NamespaceSchema::default()
+        }
+    }
+
+    fn id(n: u64) -> DocId {
+        DocId::String(format!("a document of the name {n}").into())
+    }
+
+    /// Every structure weighed again, one by one.
+    fn walked(tail: &Tail) -> u64 {
+        let chunks = tail.chunks.iter().map(|chunk| chunk.memory_bytes());
+        let touched = tail.touched.between(WalSeq(0), WalSeq(u64::MAX));
+        let touched = touched.iter().map(|(_, ids)| weight::ids(ids));
+        let mut total = chunks.sum::<u64>() + touched.sum::<u64>();
+        for n in 0..2_000 {
+            if tail.index.contains_key(&id(n)) {
+                total += weight::id(&id(n));
+            }
+        }
+        total + weight::table::<DocId, Place>(tail.index.capacity())
+    }
+
+    #[test]
+    fn memory_of_a_tail_is_that_of_all_it_holds_whatever_was_done_to_it() {
+        let (schema, mut tail) = (schema(), Tail::default());
+        for seq in 1..=300_u64 {
+            let some = (0..1 + seq % 7).map(|n| (seq * 31 + n * 7) % 2_000);
+            if seq % 5 == 0 {
+                let gone: Vec<DocId> = some.map(id).collect();
+                let gone = rows::id_array(IdKind::String, &gone).expect("ids");
+                let applied = tail.apply(WalSeq(seq), None, Some(&gone), &schema);
+                applied.expect("applied");
+            } else {
+                let mut builder = RowsBuilder::new(&schema, 8);
+                some.for_each(|n| builder.end_row(id(n)));
+                let rows = builder.finish().expect("rows").1;
+                let applied = tail.apply(WalSeq(seq), Some(&rows), None, &schema);
+                applied.expect("applied");
+            }
+            if seq % 97 == 0 {
+                tail.forget(WalSeq(seq - 20), &schema).expect("forgotten");
+            }
+            assert_eq!(tail.memory_bytes(), walked(&tail), "after {seq}");
+        }
+        // The id of a row lies in its chunk, in the list of touched ones and in the index.
+        let least = tail.live_rows * (3 * 24 + size_of::<(DocId, Place)>() as u64 + 16);
+        assert!(tail.memory_bytes() > least, "{}", tail.memory_bytes());
+        tail.forget(WalSeq(300), &schema).expect("forgotten");
+        assert_eq!(tail.memory_bytes(), 0);
     }
 }

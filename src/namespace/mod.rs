@@ -96,7 +96,7 @@ pub struct EngineOptions {
     pub claim_patience_ms: u64,
     /// Open namespaces from which idle ones are closed.
     pub open_namespaces_max: usize,
-    /// Memory for blocks of segments, bytes.
+    /// Memory for blocks and footers of segments, bytes.
     pub cache_bytes: u64,
     /// Queries that run at once.
     pub max_concurrent_queries: usize,
@@ -225,7 +225,7 @@ impl Engine {
             dirty: DirtyNotes::default(),
             cache: Arc::new(BlockCache::new(
                 Arc::clone(&bucket),
-                CacheLimits::of_capacity(options.cache_bytes),
+                CacheLimits::of_total(options.cache_bytes),
                 cache_metrics,
             )),
             shutdown: Shutdown::new(),

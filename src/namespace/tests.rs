@@ -21,6 +21,7 @@ use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 mod fencing;
 mod flush;
 mod freshness;
+mod opening;
 mod segments;
 
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {

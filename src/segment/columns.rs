@@ -9,6 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use super::reader::{Opened, SegmentReader};
 use crate::error::{Error, Result};
 use crate::format::segment::{ColumnRead, ColumnStep};
+use crate::store::cache::Purpose;
 use crate::types::AttrId;
 
 /// Decompressed bytes of one window, about: what one decoder holds.
@@ -94,7 +95,7 @@ pub struct SegmentBatch {
 
 impl SegmentReader {
     /// Reads attributes of `rows` (ascending), or of all rows, and hands each batch to `each` on the compute
-    /// pool; the results come in the order of the rows.
+    /// pool; the results come in the order of the rows. `purpose` decides what stays in the cache.
     ///
     /// A few windows of about 8 MiB are in flight, whatever the segment's size. Errors: as `footer` and of
     /// the cache; `Corrupted` naming the object if it does not decode; what `each` gives. Cancel safe: drop
@@ -104,6 +105,7 @@ impl SegmentReader {
         attrs: &[AttrId],
         with_id: bool,
         rows: Option<Arc<[u32]>>,
+        purpose: &Purpose,
         each: F,
     ) -> Result<BoxStream<'static, Result<T>>>
     where
@@ -119,12 +121,16 @@ impl SegmentReader {
         let bytes = opened.footer.column_bytes(attrs, with_id);
         let windows = windows(rows, bytes / u64::from(n_rows.max(1)));
         let (reader, each) = (self.clone(), Arc::new(each));
-        let attrs: Arc<[AttrId]> = attrs.into();
+        let (attrs, purpose): (Arc<[AttrId]>, Purpose) = (attrs.into(), purpose.clone());
         let results = stream::iter(windows)
             .map(move |rows| {
-                let (reader, opened) = (reader.clone(), opened.clone());
+                let (reader, opened) = (reader.clone(), Arc::clone(&opened));
                 let (attrs, each) = (Arc::clone(&attrs), Arc::clone(&each));
-                async move { reader.window(&opened, &attrs, with_id, rows, each).await }
+                let purpose = purpose.clone();
+                async move {
+                    let columns = (&*attrs, with_id);
+                    reader.window(&opened, columns, rows, &purpose, each).await
+                }
             })
             .buffered(WINDOWS_AT_ONCE)
             .flat_map(|window| match window {
@@ -138,9 +144,9 @@ impl SegmentReader {
     async fn window<T, F>(
         &self,
         opened: &Opened,
-        attrs: &[AttrId],
-        with_id: bool,
+        (attrs, with_id): (&[AttrId], bool),
         rows: BatchRows,
+        purpose: &Purpose,
         each: Arc<F>,
     ) -> Result<Vec<T>>
     where
@@ -164,7 +170,7 @@ impl SegmentReader {
             let Some(ranges) = need else {
                 return Ok(window.results);
             };
-            let bytes = self.parquet(opened, &ranges).await?;
+            let bytes = self.parquet(opened, &ranges, purpose).await?;
             window.read.feed(ranges, bytes)?;
         }
     }

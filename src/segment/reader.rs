@@ -1,4 +1,4 @@
-//! The way into one segment: its footer, read once, and finding rows by id.
+//! The way into one segment: its footer, read when it is not in memory, and finding rows by id.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{Footer, IdRead};
 use crate::lsm::Segment;
 use crate::runtime::ComputePool;
 use crate::store::Bucket;
-use crate::store::cache::{Admission, BlockCache, CachedFile};
+use crate::store::cache::{Admission, BlockCache, CachedFile, Purpose};
 use crate::types::DocId;
 
 /// Blocks of ids fetched at once: 64 KiB each, so a lookup of many ids holds 32 MiB at most.
@@ -21,7 +21,7 @@ const ID_BLOCKS_AT_ONCE: usize = 256;
 /// Such fetches under way at once.
 const ID_FETCHES_AT_ONCE: usize = 2;
 
-/// Reads one segment. Cloning shares what has been learnt.
+/// Reads one segment. Its footer is kept by the cache, which may let it go between two uses.
 #[derive(Clone)]
 pub struct SegmentReader(Arc<Inner>);
 
@@ -30,11 +30,13 @@ struct Inner {
     cache: Arc<BlockCache>,
     compute: Arc<ComputePool>,
     segment: Arc<Segment>,
-    opened: OnceCell<Opened>,
+    /// The name that the cache keeps the footer under.
+    path: Arc<str>,
+    /// Held while the footer is read.
+    opening: Mutex<()>,
 }
 
 /// The footer, and the two files as the cache sees them.
-#[derive(Clone)]
 pub(super) struct Opened {
     pub(super) footer: Arc<Footer>,
     parquet: Arc<CachedFile>,
@@ -53,8 +55,9 @@ impl SegmentReader {
             bucket,
             cache,
             compute,
+            path: segment.index.path.as_str().into(),
             segment,
-            opened: OnceCell::new(),
+            opening: Mutex::new(()),
         }))
     }
 
@@ -63,13 +66,13 @@ impl SegmentReader {
         &self.0.segment
     }
 
-    /// Gives the footer: one ranged read by the first caller, none by later ones.
+    /// Gives the footer: one ranged read where the cache does not have it.
     ///
     /// Callers at the same time share that read; after an error the next of them tries again. A footer
     /// whose hash is wrong is fetched once more. Errors: `Corrupted` naming the object; `Unavailable`
     /// with code `object_missing` where it is gone, or of the store. Cancel safe.
     pub async fn footer(&self) -> Result<Arc<Footer>> {
-        Ok(self.opened().await?.footer)
+        Ok(Arc::clone(&self.opened().await?.footer))
     }
 
     /// Finds the rows of ids, in the order of the ids; `None` where the segment does not hold one.
@@ -148,9 +151,19 @@ impl SegmentReader {
         }
     }
 
-    pub(super) async fn opened(&self) -> Result<Opened> {
-        let opened = self.0.opened.get_or_try_init(|| self.open());
-        opened.await.cloned()
+    pub(super) async fn opened(&self) -> Result<Arc<Opened>> {
+        let (cache, path) = (&self.0.cache, &self.0.path);
+        if let Some(opened) = cache.decoded(path) {
+            return Ok(opened);
+        }
+        let _turn = self.0.opening.lock().await;
+        if let Some(opened) = cache.decoded(path) {
+            return Ok(opened);
+        }
+        let opened = Arc::new(self.open().await?);
+        let n_bytes = opened.footer.memory_bytes() as u64;
+        cache.keep_decoded(path, Arc::clone(&opened), n_bytes);
+        Ok(opened)
     }
 
     pub(super) fn compute(&self) -> &Arc<ComputePool> {
@@ -162,9 +175,11 @@ impl SegmentReader {
         &self,
         opened: &Opened,
         ranges: &[Range<u64>],
+        purpose: &Purpose,
     ) -> Result<Vec<Bytes>> {
-        let cache = &self.0.cache;
-        cache.read(&opened.parquet, ranges, Admission::Keep).await
+        let n_bytes = ranges.iter().map(|range| range.end - range.start).sum();
+        let admission = purpose.admission(n_bytes);
+        self.0.cache.read(&opened.parquet, ranges, admission).await
     }
 
     async fn open(&self) -> Result<Opened> {
@@ -226,7 +241,6 @@ impl fmt::Debug for SegmentReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentReader")
             .field("segment", &self.0.segment.id)
-            .field("open", &self.0.opened.initialized())
             .finish_non_exhaustive()
     }
 }

@@ -15,7 +15,7 @@ use crate::lsm::{Deletions, Segment, SegmentId};
 use crate::rows::{self, RowsBuilder};
 use crate::runtime::ComputePool;
 use crate::store::Bucket;
-use crate::store::cache::{BlockCache, CacheLimits};
+use crate::store::cache::{BlockCache, CacheLimits, Purpose, ScanShare};
 use crate::store::count::Counting;
 use crate::store::fault::{FaultRates, Faulty, ReadFault};
 use crate::store::object::ObjectBucket;
@@ -53,8 +53,11 @@ pub(crate) async fn store(
 }
 
 pub(crate) fn cache(bucket: Arc<dyn Bucket>) -> Arc<BlockCache> {
+    cache_of(bucket, CacheLimits::of_total(64 << 20))
+}
+
+fn cache_of(bucket: Arc<dyn Bucket>, limits: CacheLimits) -> Arc<BlockCache> {
     let metrics = Metrics::new().expect("names are unique");
-    let limits = CacheLimits::of_capacity(64 << 20);
     Arc::new(BlockCache::new(bucket, limits, metrics.cache))
 }
 
@@ -62,6 +65,7 @@ struct Setup {
     faulty: Arc<Faulty>,
     counting: Arc<Counting>,
     segment: Arc<Segment>,
+    schema: NamespaceSchema,
     rows: RecordBatch,
 }
 
@@ -111,19 +115,20 @@ impl Setup {
             faulty,
             counting,
             segment,
+            schema,
             rows,
         }
     }
 
     fn reader(&self) -> SegmentReader {
+        let cache = cache(Arc::clone(&self.counting) as Arc<dyn Bucket>);
+        self.reader_of(&cache, &self.segment)
+    }
+
+    fn reader_of(&self, cache: &Arc<BlockCache>, segment: &Arc<Segment>) -> SegmentReader {
         let bucket: Arc<dyn Bucket> = Arc::clone(&self.counting) as Arc<dyn Bucket>;
         let compute = Arc::new(ComputePool::new(2).expect("threads start"));
-        SegmentReader::new(
-            Arc::clone(&bucket),
-            cache(bucket),
-            compute,
-            Arc::clone(&self.segment),
-        )
+        SegmentReader::new(bucket, Arc::clone(cache), compute, Arc::clone(segment))
     }
 
     fn gets(&self) -> u64 {
@@ -146,7 +151,9 @@ impl Setup {
         rows: Option<Vec<u32>>,
     ) -> crate::error::Result<Vec<SegmentBatch>> {
         let rows = rows.map(Into::into);
-        let batches = reader.columns(attrs, true, rows, Ok).await?;
+        let batches = reader
+            .columns(attrs, true, rows, &Purpose::Rows, Ok)
+            .await?;
         batches.try_collect().await
     }
 
@@ -167,7 +174,8 @@ impl Setup {
             }
             Ok(found)
         };
-        let windows = reader.vectors(VECTOR, DIMS, wanted, each).await?;
+        let windows = reader.vectors(VECTOR, DIMS, wanted, &Purpose::Rows, each);
+        let windows = windows.await?;
         let windows: Vec<Vec<(u32, Vec<f32>)>> = windows.try_collect().await?;
         Ok(windows.concat())
     }
@@ -185,6 +193,69 @@ async fn footer_asked_by_many_at_once_and_later_costs_one_request() {
     assert_eq!((u64::from(footer.rows()), setup.gets()), (N_ROWS, 1));
     let read_bytes = setup.counting.snapshot().read_bytes;
     assert_eq!(read_bytes, setup.segment.footer.bytes);
+}
+
+#[tokio::test]
+async fn footer_pushed_out_by_others_is_read_again() {
+    let setup = Setup::new().await;
+    let schema = setup.schema.clone();
+    let rows = std::slice::from_ref(&setup.rows);
+    let other = store(&*setup.faulty, 1, rows, &schema).await;
+    let footer = setup.reader().footer().await.expect("it is there");
+    let one = footer.memory_bytes() as u64;
+    for (room, expected) in [(2 * one + 1_000, 2), (2 * one - 1, 6)] {
+        let limits = CacheLimits {
+            decoded_bytes: room,
+            ..CacheLimits::of_total(64 << 20)
+        };
+        let cache = cache_of(Arc::clone(&setup.counting) as Arc<dyn Bucket>, limits);
+        let readers = [&setup.segment, &other].map(|segment| setup.reader_of(&cache, segment));
+        let before = setup.gets();
+        for _ in 0..3 {
+            for reader in &readers {
+                let footer = reader.footer().await.expect("it is there");
+                assert_eq!(&**footer.key(), reader.segment().index.path);
+                reader.footer().await.expect("the newest stays");
+            }
+        }
+        assert_eq!(setup.gets() - before, expected, "room for {room} bytes");
+    }
+}
+
+#[tokio::test]
+async fn scan_beyond_its_share_is_fetched_again_and_the_reads_of_rows_are_not() {
+    let setup = Setup::new().await;
+    let all = RowMask::all(N_ROWS as usize);
+    let ids: Vec<DocId> = (0..N_ROWS).map(|row| DocId::Uint(row * 2)).collect();
+    // 5 MiB of vectors, of which half of 12 MiB, or of 3 MiB, may stay.
+    for (total_bytes, expected) in [(16 << 20, 0), (4 << 20, 2 << 20)] {
+        let limits = CacheLimits::of_total(total_bytes);
+        let cache = cache_of(Arc::clone(&setup.counting) as Arc<dyn Bucket>, limits);
+        let reader = setup.reader_of(&cache, &setup.segment);
+        reader.find(&ids).await.expect("rows");
+        let mut again = 0;
+        for _ in 0..3 {
+            let before = setup.counting.snapshot().read_bytes;
+            let scan = Purpose::Scan(ScanShare::new(cache.scan_bytes()));
+            let windows = reader.vectors(VECTOR, DIMS, &all, &scan, |_| Ok(()));
+            let windows: Vec<()> = windows
+                .await
+                .expect("vectors")
+                .try_collect()
+                .await
+                .expect("all");
+            assert!(windows.len() > 1);
+            again = setup.counting.snapshot().read_bytes - before;
+            assert!(cache.used_bytes() <= total_bytes);
+        }
+        assert!(
+            again >= expected && (again > 0) == (expected > 0),
+            "{again} bytes again"
+        );
+        let before = setup.gets();
+        reader.find(&ids).await.expect("rows");
+        assert_eq!(setup.gets(), before, "ids are kept");
+    }
 }
 
 #[tokio::test]
@@ -291,7 +362,8 @@ async fn vectors_come_from_the_pages_with_wanted_rows_alone() {
 
     let none = setup.vectors(&one, &RowMask::none(n_rows)).await;
     assert!(none.expect("nothing to read").is_empty());
-    let wrong = one.vectors(VECTOR, DIMS + 1, &wanted, |_| Ok(())).await;
+    let wrong = one.vectors(VECTOR, DIMS + 1, &wanted, &Purpose::Rows, |_| Ok(()));
+    let wrong = wrong.await;
     let error = wrong.err().expect("other dimensions");
     assert_eq!(error.kind(), ErrorKind::Corrupted);
 }

@@ -11,6 +11,7 @@ use super::reader::{Opened, SegmentReader};
 use crate::error::{Error, Result};
 use crate::filter::RowMask;
 use crate::format::segment::{Footer, VectorPage, VectorPages, floats};
+use crate::store::cache::Purpose;
 use crate::types::AttrId;
 
 /// Bytes of vectors of one window, about: a page more at most.
@@ -59,7 +60,7 @@ impl VectorPiece {
 impl SegmentReader {
     /// Reads the pages of a vector attribute that have a row of `wanted`, and hands some at a time to `each`
     /// on the compute pool; the results come in the order of the rows. A segment without the attribute
-    /// gives none.
+    /// gives none. `purpose` decides what stays in the cache.
     ///
     /// About 8 MiB are in flight, whatever the segment's size. Errors: as `footer` and of the cache;
     /// `Corrupted` naming the object if vectors are not of `dims` dimensions; what `each` gives. Cancel
@@ -69,6 +70,7 @@ impl SegmentReader {
         attr: AttrId,
         dims: usize,
         wanted: &RowMask,
+        purpose: &Purpose,
         each: F,
     ) -> Result<BoxStream<'static, Result<T>>>
     where
@@ -87,10 +89,14 @@ impl SegmentReader {
                 )));
             }
         };
-        let (reader, each) = (self.clone(), Arc::new(each));
+        let (reader, each, purpose) = (self.clone(), Arc::new(each), purpose.clone());
         let results = stream::iter(windows).map(move |pages| {
-            let (reader, opened, each) = (reader.clone(), opened.clone(), Arc::clone(&each));
-            async move { reader.vector_window(&opened, attr, pages, each).await }
+            let (reader, opened, each) = (reader.clone(), Arc::clone(&opened), Arc::clone(&each));
+            let purpose = purpose.clone();
+            async move {
+                let window = reader.vector_window(&opened, attr, pages, &purpose, each);
+                window.await
+            }
         });
         Ok(results.buffered(WINDOWS_AT_ONCE).boxed())
     }
@@ -100,6 +106,7 @@ impl SegmentReader {
         opened: &Opened,
         attr: AttrId,
         pages: Vec<VectorPage>,
+        purpose: &Purpose,
         each: Arc<F>,
     ) -> Result<T>
     where
@@ -107,7 +114,7 @@ impl SegmentReader {
         F: Fn(&[VectorPiece]) -> Result<T> + Send + Sync + 'static,
     {
         let ranges: Vec<Range<u64>> = pages.iter().map(|page| page.bytes.clone()).collect();
-        let bytes = self.parquet(opened, &ranges).await?;
+        let bytes = self.parquet(opened, &ranges, purpose).await?;
         let footer = Arc::clone(&opened.footer);
         let scan = move || {
             let pieces: Vec<VectorPiece> = pages

@@ -351,6 +351,10 @@ pub struct CacheMetrics {
     hit_blocks: IntCounter,
     joined_blocks: IntCounter,
     missed_blocks: IntCounter,
+    /// Uses of footers in memory.
+    pub hit_footers: IntCounter,
+    /// Footers that were read and decoded.
+    pub missed_footers: IntCounter,
     /// Bytes that came from the store, gaps and repetitions included.
     pub fetched_bytes_total: IntCounter,
     /// Blocks that did not match their checksum and were fetched once more.
@@ -359,6 +363,8 @@ pub struct CacheMetrics {
     pub corrupt_blocks_total: IntCounter,
     /// Memory that blocks take.
     pub used_bytes: IntGauge,
+    /// Memory that decoded footers take.
+    pub footer_bytes: IntGauge,
 }
 
 impl CacheMetrics {
@@ -368,7 +374,14 @@ impl CacheMetrics {
             "Blocks that reads asked for: in memory (hit), being fetched for another (joined), fetched (missed).",
             &["outcome"],
         )?;
+        let footers = registrar.counters(
+            "elacsym_cache_footers_total",
+            "Uses of a segment's footer: in memory (hit), read and decoded (missed).",
+            &["outcome"],
+        )?;
         Ok(Self {
+            hit_footers: footers.with_label_values(&["hit"]),
+            missed_footers: footers.with_label_values(&["missed"]),
             hit_blocks: blocks.with_label_values(&["hit"]),
             joined_blocks: blocks.with_label_values(&["joined"]),
             missed_blocks: blocks.with_label_values(&["missed"]),
@@ -387,6 +400,10 @@ impl CacheMetrics {
             used_bytes: registrar.gauge(
                 "elacsym_cache_used_bytes",
                 "Memory that blocks of segment files take.",
+            )?,
+            footer_bytes: registrar.gauge(
+                "elacsym_cache_footer_bytes",
+                "Memory that decoded footers of segments take.",
             )?,
         })
     }

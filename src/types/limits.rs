@@ -105,5 +105,7 @@ pub const CACHE_GET_BYTES_MAX: u64 = 8 << 20;
 pub const CACHE_GETS_MAX: usize = 64;
 /// Most bytes, and most bytes of blocks touched, of one read through the cache: bounds what a caller holds.
 pub const CACHE_READ_BYTES_MAX: u64 = 256 << 20;
+/// Largest cache of a node that is not told a size, bytes: answers over a million vectors in well under 600 MiB.
+pub const CACHE_BYTES_DEFAULT_MAX: u64 = 256 << 20;
 /// Smallest cache, bytes: below it hardly more than the request under way would stay.
 pub const CACHE_BYTES_MIN: u64 = 16 << 20;

@@ -1,8 +1,10 @@
 //! Bytes that older versions wrote are read for ever: every object's golden decodes to the value below,
 //! encodes to the same bytes again, and is refused when a single bit of it is wrong.
 //!
-//! A golden is never rewritten. A new version of an object adds `v2.bin` beside `v1.bin`.
+//! A golden is never rewritten. A new version of an object adds `v2.bin` beside `v1.bin`; whole stores are in
+//! `bucket/`.
 
+mod bucket;
 mod campaign;
 mod damage;
 mod goldens;

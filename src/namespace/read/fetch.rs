@@ -15,6 +15,7 @@ use crate::query::bind::BoundQuery;
 use crate::query::reply::Row;
 use crate::rows;
 use crate::segment::{SegmentBatch, SegmentReader};
+use crate::store::cache::Purpose;
 use crate::types::{AttrId, DocId, Value};
 
 /// Segments read at once.
@@ -89,7 +90,7 @@ async fn read(
     with_id: bool,
 ) -> Result<Vec<SegmentBatch>> {
     let batches = reader
-        .columns(attrs, with_id, Some(rows.into()), Ok)
+        .columns(attrs, with_id, Some(rows.into()), &Purpose::Rows, Ok)
         .await?;
     batches.try_collect().await
 }

@@ -90,7 +90,7 @@ impl Namespace {
         let kind = scan::kind_of(query);
         let bound = Arc::new(query::bind(query, &view.schema)?);
         let live = self.live_rows(view).await?;
-        let source = Source::of(view, live, &self.shared.compute);
+        let source = Source::of(view, live, &self.shared);
         let found = scan::run(&source, &bound).await?;
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
         self.shared

@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::fetch;
 use super::merge::{Found, merge_nearest, merge_ordered};
 use super::segment::{self, Scanned};
-use super::source::{Part, Source};
+use super::source::{self, Part, Source};
 use super::tail;
 use crate::error::Result;
 use crate::filter::{self, Verdict};
@@ -42,7 +42,7 @@ pub(super) fn kind_of(query: &Query) -> &'static str {
 pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<Answered> {
     let all = source.parts();
     let n_segments = all.len() as u64;
-    let parts: Vec<(Part, Verdict)> = all
+    let mut parts: Vec<(Part, Verdict)> = all
         .into_iter()
         .filter_map(|part| {
             let verdict = match &query.filter {
@@ -54,6 +54,7 @@ pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<Answ
             worth.then_some((part, verdict))
         })
         .collect();
+    source::divide(source.scan_bytes, parts.iter_mut().map(|(part, _)| part));
     let segments_searched = parts.len() as u64;
     let in_segments: u64 = parts.iter().map(|(part, _)| part.live.count() as u64).sum();
     let in_tail: usize = source.tail.chunks.iter().map(|chunk| chunk.len()).sum();

@@ -15,6 +15,7 @@ use crate::query::order::{BoundKey, OrderTop};
 use crate::query::topk::TopK;
 use crate::rows;
 use crate::segment::{SegmentBatch, VectorPiece};
+use crate::store::cache::Purpose;
 use crate::types::{AttrId, DistanceMetric};
 use crate::vector::PreparedQuery;
 
@@ -71,7 +72,8 @@ async fn matching(part: &Part, filter: &BoundFilter) -> Result<RowMask> {
     };
     let mut mask = RowMask::none(part.live.len());
     let rows = sparse(&part.live);
-    let mut kept = part.reader.columns(&attrs, with_id, rows, each).await?;
+    let batches = part.reader.columns(&attrs, with_id, rows, &part.scan, each);
+    let mut kept = batches.await?;
     while let Some(rows) = kept.try_next().await? {
         for row in rows {
             mask.set(row as usize, true);
@@ -139,7 +141,8 @@ async fn nearest(
         Ok(best)
     };
     let reader = &part.reader;
-    let mut windows = reader.vectors(attribute, vector.len(), mask, each).await?;
+    let windows = reader.vectors(attribute, vector.len(), mask, &part.scan, each);
+    let mut windows = windows.await?;
     while let Some(window) = windows.try_next().await? {
         best.merge(window);
     }
@@ -191,6 +194,11 @@ async fn ordered(
         (Some(descending), None) => Some(ends(&part.live, k, descending)),
         _ => sparse(&part.live),
     };
+    let purpose = match (by_id, filter) {
+        // The rows of one answer, however many there are beside them.
+        (Some(_), None) => &Purpose::Rows,
+        _ => &part.scan,
+    };
     let (mut attrs, _) = filter.map(columns_of).unwrap_or_default();
     attrs.extend(keys.iter().filter_map(|key| match key.target {
         Target::Id => None,
@@ -224,7 +232,8 @@ async fn ordered(
         Ok(best.collect::<Vec<_>>())
     };
     let mut best: Vec<Ordered> = Vec::new();
-    let mut batches = part.reader.columns(&attrs, true, rows, each).await?;
+    let batches = part.reader.columns(&attrs, true, rows, purpose, each);
+    let mut batches = batches.await?;
     while let Some(more) = batches.try_next().await? {
         best.extend(more);
         best.sort_unstable();

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::filter::RowMask;
 use crate::lsm::TailView;
+use crate::namespace::Shared;
 use crate::namespace::handle::View;
 use crate::runtime::ComputePool;
 use crate::segment::SegmentReader;
+use crate::store::cache::{Purpose, ScanShare};
 use crate::types::NamespaceSchema;
 
 /// One state to read. Cloning shares it.
@@ -18,6 +20,8 @@ pub(crate) struct Source {
     /// For each segment the rows that are visible.
     pub(crate) live: Arc<[Arc<RowMask>]>,
     pub(crate) compute: Arc<ComputePool>,
+    /// What the scan of all segments may keep in the cache, bytes.
+    pub(crate) scan_bytes: u64,
 }
 
 /// Where a row lies.
@@ -28,17 +32,18 @@ pub(super) enum Place {
 }
 
 impl Source {
-    pub(crate) fn of(view: &View, live: Arc<[Arc<RowMask>]>, compute: &Arc<ComputePool>) -> Self {
+    pub(crate) fn of(view: &View, live: Arc<[Arc<RowMask>]>, shared: &Shared) -> Self {
         Self {
             schema: Arc::clone(&view.schema),
             tail: view.tail.clone(),
             segments: Arc::clone(&view.segments),
             live,
-            compute: Arc::clone(compute),
+            compute: Arc::clone(&shared.compute),
+            scan_bytes: shared.cache.scan_bytes(),
         }
     }
 
-    /// The segments with their numbers and visible rows.
+    /// The segments with their numbers and visible rows; each may keep all that a scan may.
     pub(super) fn parts(&self) -> Vec<Part> {
         let parts = self.segments.iter().zip(self.live.iter()).enumerate();
         parts
@@ -46,6 +51,7 @@ impl Source {
                 number,
                 reader: reader.clone(),
                 live: Arc::clone(live),
+                scan: Purpose::Scan(ScanShare::new(self.scan_bytes)),
             })
             .collect()
     }
@@ -75,4 +81,17 @@ pub(super) struct Part {
     pub(super) number: usize,
     pub(super) reader: SegmentReader,
     pub(super) live: Arc<RowMask>,
+    pub(super) scan: Purpose,
+}
+
+/// Divides what a scan may keep among the segments that it looks into, by their sizes.
+pub(super) fn divide<'a>(scan_bytes: u64, parts: impl Iterator<Item = &'a mut Part>) {
+    let parts: Vec<&mut Part> = parts.collect();
+    let bytes_of = |part: &Part| part.reader.segment().parquet.bytes;
+    let all = parts.iter().map(|part| bytes_of(part));
+    let all = all.fold(0, u64::saturating_add);
+    for part in parts {
+        let share = ScanShare::for_file(scan_bytes, bytes_of(part), all);
+        part.scan = Purpose::Scan(share);
+    }
 }

@@ -206,6 +206,7 @@ impl World {
             segments: Arc::from([]),
             live: Arc::from([]),
             compute: Arc::new(ComputePool::new(2).expect("threads start")),
+            scan_bytes: 0,
         };
         Self {
             bucket,
@@ -238,6 +239,7 @@ impl World {
             segments: readers.collect(),
             live: self.live.clone().into(),
             compute: Arc::clone(compute),
+            scan_bytes: cache.scan_bytes(),
         }
     }
 

@@ -117,3 +117,62 @@ async fn condition_looks_at_documents_in_segments() {
     assert_eq!(years[..5], [2_000, 2_001, 2_002, 2_003, 2_004]);
     assert_eq!(years[5..], [1_905, 1_906, 1_907, 1_908, 1_909]);
 }
+
+/// The three nearest, without attributes: a scan of the vectors.
+fn nearest() -> Query {
+    Query {
+        rank_by: RankBy::Vector {
+            attribute: "vector".to_owned(),
+            vector: RawValue::Numbers {
+                values: vec![5.0, 1.0],
+                integers: false,
+            },
+            exact: false,
+        },
+        limit: 3,
+        include: Include::Nothing,
+        ..all()
+    }
+}
+
+#[tokio::test]
+async fn scan_above_the_cache_costs_the_same_each_time_and_leaves_what_rows_were_read_by() {
+    let bucket = memory();
+    let writer = engine_on(Arc::clone(&bucket), 1);
+    for n in 0..4 {
+        let rows = upsert((0..20_000).map(|row| (n * 20_000 + row, row)));
+        let written = writer.write(&name(), rows, None).await;
+        written.expect("a commit");
+        writer.flush(&name()).await.expect("a flush");
+    }
+    writer.finish().await;
+    let first_rows = Query { limit: 5, ..all() };
+    // All of it fits, or only the blocks that rows are read by.
+    for (cache_bytes, fits) in [(8 << 20, true), (1_400 << 10, false)] {
+        let counting = Arc::new(Counting::new(Arc::clone(&bucket)));
+        let options = EngineOptions {
+            cache_bytes,
+            ..EngineOptions::default()
+        };
+        let engine = engine_with(Arc::clone(&counting) as Arc<dyn Bucket>, 2, options);
+        let cost = async |query: &Query| {
+            let before = counting.snapshot();
+            let reply = engine.query(&name(), query.clone()).await;
+            reply.expect("a reply");
+            counting.snapshot() - before
+        };
+        cost(&nearest()).await;
+        cost(&first_rows).await;
+        let second = cost(&nearest()).await;
+        let used = engine.shared.cache.used_bytes();
+        for _ in 0..6 {
+            let again = cost(&nearest()).await;
+            assert_eq!(again.read_bytes, second.read_bytes, "{cache_bytes}");
+            assert_eq!(engine.shared.cache.used_bytes(), used, "{cache_bytes}");
+            let rows = cost(&first_rows).await;
+            assert_eq!(rows.requests(), 2, "{cache_bytes}: a probe: {rows:?}");
+        }
+        assert_eq!(second.requests() == 2, fits, "{cache_bytes}: {second:?}");
+        assert!(used <= cache_bytes, "{used}");
+    }
+}

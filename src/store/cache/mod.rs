@@ -1,12 +1,15 @@
-//! Segment files in memory: verified blocks of 64 KiB, fetched once however many ask.
+//! Segment files in memory: verified blocks of 64 KiB, fetched once however many ask, and what was decoded
+//! from them.
 //!
 //! Owns: which blocks are kept, which requests are made for the others, the proof of each block against
 //! its file's checksums. Must not know: what a file holds, where its checksums stand, when it is deleted.
-//! Read [`BlockCache::read`] first, then `coalesce.rs`, `flight.rs` and `fetch.rs`.
+//! Read [`BlockCache::read`] first, then `coalesce.rs`, `flight.rs` and `fetch.rs`; `share.rs` for what a
+//! scan may keep.
 //!
 //! Starts no task and no thread and reads no clock: a fetch is driven by the readers that wait for it, so
 //! the same calls in the same order make the same requests in the same order.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -24,15 +27,20 @@ use crate::types::limits;
 
 mod assemble;
 pub mod coalesce;
+mod decoded;
 mod fetch;
 mod flight;
 mod memory;
+mod share;
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init, reason = "one range is asked for")]
 mod tests;
 
+use decoded::Decoded;
 use flight::Flights;
 use memory::MemoryTier;
+
+pub use share::{Purpose, ScanShare};
 
 /// A file of a segment as the cache sees it: immutable, named by its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +58,9 @@ pub struct CachedFile {
 /// Whether blocks that had to be fetched stay in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// They stay, and push others out: the reads of queries.
+    /// They stay, and push others out.
     Keep,
-    /// They do not, unless somebody else who waits for them wants them kept: reads of whole files once.
+    /// They do not, unless somebody else who waits for them wants them kept.
     PassBy,
 }
 
@@ -61,6 +69,10 @@ pub enum Admission {
 pub struct CacheLimits {
     /// Memory for blocks that stay, bytes, what it costs to keep them included.
     pub capacity_bytes: u64,
+    /// Memory for decoded values that stay, bytes; or for one that is larger.
+    pub decoded_bytes: u64,
+    /// What one scan may bring into the blocks that stay, bytes.
+    pub scan_bytes: u64,
     /// Memory for requests that are under way, bytes; at least two of the largest request.
     pub in_flight_bytes: u64,
     /// Requests under way at once, at least 1.
@@ -70,12 +82,16 @@ pub struct CacheLimits {
 }
 
 impl CacheLimits {
-    /// The bounds for `capacity_bytes` of blocks; requests under way get a quarter on top, from 32 MiB to
-    /// 256 MiB.
-    pub fn of_capacity(capacity_bytes: u64) -> Self {
+    /// The bounds for `total_bytes` that stay: a quarter is for decoded values, the rest for blocks, and half
+    /// of those for one scan. Requests under way get a quarter on top, from 32 MiB to 256 MiB.
+    pub fn of_total(total_bytes: u64) -> Self {
+        let decoded_bytes = total_bytes / 4;
+        let capacity_bytes = total_bytes - decoded_bytes;
         Self {
             capacity_bytes,
-            in_flight_bytes: (capacity_bytes / 4).clamp(32 << 20, 256 << 20),
+            decoded_bytes,
+            scan_bytes: capacity_bytes / 2,
+            in_flight_bytes: (total_bytes / 4).clamp(32 << 20, 256 << 20),
             in_flight_gets: limits::CACHE_GETS_MAX,
             wait_ms: 30_000,
         }
@@ -90,6 +106,8 @@ pub struct BlockCache(Arc<Inner>);
 struct Inner {
     bucket: Arc<dyn Bucket>,
     memory: MemoryTier,
+    decoded: Decoded,
+    scan_bytes: u64,
     flights: Flights,
     gets: Arc<Semaphore>,
     budget: MemoryBudget,
@@ -111,6 +129,8 @@ impl BlockCache {
         Self(Arc::new(Inner {
             bucket,
             memory: MemoryTier::new(limits.capacity_bytes),
+            decoded: Decoded::new(limits.decoded_bytes),
+            scan_bytes: limits.scan_bytes,
             flights: Flights::default(),
             gets: Arc::new(Semaphore::new(limits.in_flight_gets.max(1))),
             budget: MemoryBudget::new(
@@ -166,6 +186,26 @@ impl BlockCache {
             }
         }
         assemble::cut(file, ranges, &found)
+    }
+
+    /// What one query's scan may bring in, bytes: the rest is for the blocks of others, whatever it reads.
+    pub fn scan_bytes(&self) -> u64 {
+        self.0.scan_bytes
+    }
+
+    /// Gives what was decoded from the object at `path` and kept.
+    pub fn decoded<T: Any + Send + Sync>(&self, path: &str) -> Option<Arc<T>> {
+        let found = self.0.decoded.get(path)?;
+        self.0.metrics.hit_footers.inc();
+        Some(found)
+    }
+
+    /// Keeps what was decoded from the object at `path`, which takes `bytes`, until others push it out.
+    pub fn keep_decoded<T: Any + Send + Sync>(&self, path: &Arc<str>, value: Arc<T>, bytes: u64) {
+        self.0.metrics.missed_footers.inc();
+        self.0.decoded.insert(path, value, bytes);
+        let used_bytes = self.0.decoded.used_bytes();
+        self.0.metrics.footer_bytes.set(used_bytes as i64);
     }
 
     /// Bytes that blocks take in memory, what it costs to keep them included.

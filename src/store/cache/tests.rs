@@ -8,7 +8,7 @@ use futures::future::join_all;
 use futures::poll;
 use proptest::prelude::*;
 
-use super::{Admission, BlockCache, CacheLimits, CachedFile};
+use super::{Admission, BlockCache, CacheLimits, CachedFile, Purpose, ScanShare};
 use crate::error::ErrorKind;
 use crate::store::Bucket;
 use crate::store::count::{Counting, RequestCounter};
@@ -32,7 +32,7 @@ struct Setup {
 
 impl Setup {
     async fn new() -> Self {
-        Self::with(CacheLimits::of_capacity(64 << 20), FaultRates::default(), 0).await
+        Self::with(CacheLimits::of_total(64 << 20), FaultRates::default(), 0).await
     }
 
     async fn with(limits: CacheLimits, rates: FaultRates, seed: u64) -> Self {
@@ -327,7 +327,8 @@ async fn read_that_passes_by_keeps_nothing_unless_another_wants_it_kept() {
 
 #[tokio::test]
 async fn capacity_is_kept_whatever_is_read() {
-    let limits = CacheLimits::of_capacity(6 * BLOCK);
+    // Three quarters are for blocks.
+    let limits = CacheLimits::of_total(8 * BLOCK);
     let setup = Setup::with(limits, FaultRates::default(), 0).await;
     for start in (0..BYTES - 1_000).step_by(1_000) {
         setup.read(start..start + 1_000).await.expect("it is there");
@@ -336,6 +337,69 @@ async fn capacity_is_kept_whatever_is_read() {
     assert!(setup.cache.used_bytes() > 4 * BLOCK, "it is used");
     let shown = setup.metrics.cache.used_bytes.get();
     assert_eq!(shown as u64, setup.cache.used_bytes());
+}
+
+/// Reads the first 20 blocks in windows of two, as a scan does; gives the requests it took.
+async fn scan(setup: &Setup) -> u64 {
+    let (before, purpose) = (
+        setup.gets(),
+        Purpose::Scan(ScanShare::new(setup.cache.scan_bytes())),
+    );
+    for start in (0..20).step_by(2) {
+        let range = start * BLOCK..(start + 2) * BLOCK;
+        let admission = purpose.admission(2 * BLOCK);
+        let read = setup.cache.read(&setup.file, &[range], admission).await;
+        read.expect("it is there");
+    }
+    setup.gets() - before
+}
+
+#[tokio::test]
+async fn scan_within_its_share_costs_nothing_the_second_time() {
+    let limits = CacheLimits {
+        scan_bytes: 20 * BLOCK,
+        ..CacheLimits::of_total(64 << 20)
+    };
+    let setup = Setup::with(limits, FaultRates::default(), 0).await;
+    assert_eq!(scan(&setup).await, 10);
+    assert_eq!(scan(&setup).await, 0);
+}
+
+#[tokio::test]
+async fn scan_beyond_its_share_keeps_its_first_part_and_pushes_nothing_out() {
+    let capacity_bytes = 16 * (BLOCK + 512);
+    let limits = CacheLimits {
+        capacity_bytes,
+        scan_bytes: capacity_bytes / 2,
+        ..CacheLimits::of_total(64 << 20)
+    };
+    let setup = Setup::with(limits, FaultRates::default(), 0).await;
+    let other = content(6 * BLOCK);
+    let stored = setup.counting.put("seg/b.idx", other.clone()).await;
+    stored.expect("it is stored");
+    let rows = CachedFile {
+        hash: 8,
+        ..file("seg/b.idx", &other)
+    };
+    let point = async |block: u64| {
+        let before = setup.gets();
+        let range = [block * BLOCK..block * BLOCK + 10];
+        let admission = Purpose::Rows.admission(10);
+        let read = setup.cache.read(&rows, &range, admission).await;
+        read.expect("it is there");
+        setup.gets() - before
+    };
+    for block in 0..6 {
+        assert_eq!(point(block).await, 1, "block {block}");
+    }
+    assert_eq!(scan(&setup).await, 10);
+    for round in 0..5 {
+        assert_eq!(scan(&setup).await, 6, "round {round}");
+        assert!(setup.cache.used_bytes() <= capacity_bytes);
+        for block in 0..6 {
+            assert_eq!(point(block).await, 0, "round {round}, block {block}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -359,7 +423,7 @@ async fn request_is_counted_for_the_reader_that_began_it_whoever_drives_it() {
 async fn requests_beyond_the_turns_wait_and_then_end() {
     let limits = CacheLimits {
         in_flight_gets: 1,
-        ..CacheLimits::of_capacity(64 << 20)
+        ..CacheLimits::of_total(64 << 20)
     };
     let setup = Setup::with(limits, FaultRates::default(), 0).await;
     let pause = setup.faulty.pause(Point::BeforeGet, "a.idx");
@@ -382,7 +446,7 @@ async fn requests_beyond_the_memory_wait_and_then_end() {
     // Room for one request of 8 MiB and the blocks cut from it.
     let limits = CacheLimits {
         in_flight_bytes: 0,
-        ..CacheLimits::of_capacity(64 << 20)
+        ..CacheLimits::of_total(64 << 20)
     };
     let cache = BlockCache::new(setup.counting.clone(), limits, setup.metrics.cache.clone());
     let pause = setup.faulty.pause(Point::BeforeGet, "b.idx");
@@ -400,7 +464,7 @@ async fn request_without_a_turn_in_time_is_unavailable() {
     let limits = CacheLimits {
         in_flight_gets: 1,
         wait_ms: 1,
-        ..CacheLimits::of_capacity(64 << 20)
+        ..CacheLimits::of_total(64 << 20)
     };
     let setup = Setup::with(limits, FaultRates::default(), 0).await;
     let _pause = setup.faulty.pause(Point::BeforeGet, "a.idx");
@@ -419,7 +483,7 @@ async fn shaky_reads(seed: u64, ranges: &[(u64, u64)]) -> (Vec<Result<Bytes, &'s
         truncate: 300,
         ..FaultRates::default()
     };
-    let setup = Setup::with(CacheLimits::of_capacity(8 * BLOCK), rates, seed).await;
+    let setup = Setup::with(CacheLimits::of_total(8 * BLOCK), rates, seed).await;
     let mut reads = Vec::new();
     for pair in ranges.chunks(2) {
         let setup = &setup;

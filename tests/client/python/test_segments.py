@@ -182,8 +182,8 @@ def random_vectors_load_in_bounded_memory(_: Fixture) -> None:
     chance = numpy.random.default_rng(23)
     raw = RANDOM_ROWS * DIMS * 4
     with tempfile.TemporaryDirectory(prefix="elacsym-memory-") as folder:
-        # A small cache: by default it takes a quarter of the machine's memory, and a scan fills it.
-        server = Server(pathlib.Path(folder), ELACSYM_CACHE__MEMORY_BYTES=str(32 << 20))
+        # As it comes: the promise is one of default settings, whatever memory the machine has.
+        server = Server(pathlib.Path(folder))
         try:
             idle = peak_memory(server)
             ns = server.client().namespace("random")
@@ -194,8 +194,9 @@ def random_vectors_load_in_bounded_memory(_: Fixture) -> None:
             flush(server, "random")
             flushed = peak_memory(server)
             equal(ns.metadata().approx_row_count, RANDOM_ROWS)
-            query = chance.random(DIMS, numpy.float32).astype(float).tolist()
-            ns.query(rank_by=("vector", "ANN", query), limit=10)
+            for _ in range(5):
+                query = chance.random(DIMS, numpy.float32).astype(float).tolist()
+                ns.query(rank_by=("vector", "ANN", query), limit=10)
             asked = peak_memory(server)
             print(
                 f"  {RANDOM_ROWS} x {DIMS}, {raw >> 20} MiB raw, loaded in {seconds:.1f} s; peak MiB: idle"
