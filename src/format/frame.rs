@@ -36,6 +36,8 @@ pub enum ObjectKind {
     Footer = 6,
     /// A bitmap of deleted rows.
     Deletions = 7,
+    /// A quarantine marker.
+    Marker = 8,
 }
 
 /// Wraps a payload.
@@ -216,7 +218,7 @@ pub(super) fn unknown(
 }
 
 /// The one wording of damage: object, field, expected, found.
-pub(super) fn corrupt(
+pub(crate) fn corrupt(
     key: &str,
     what: &str,
     expected: impl std::fmt::Display,
@@ -226,4 +228,6 @@ pub(super) fn corrupt(
         "object `{key}` is damaged: {what}: expected {expected}, found {found}"
     ))
     .with_detail("object", key)
+    .with_detail("expected", format_args!("{what}: {expected}"))
+    .with_detail("found", found)
 }

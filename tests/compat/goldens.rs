@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use elacsym::error::Result;
-use elacsym::format::record::{self, Genesis, Hint, NameRecord, Record, StoreRecord};
+use elacsym::format::record::{self, Genesis, Hint, Marker, NameRecord, Record, StoreRecord};
 use elacsym::format::segment::Footer;
 use elacsym::format::wal::{self, Slot};
 use elacsym::format::{deletions, frame, manifest};
@@ -50,6 +50,11 @@ pub(crate) const GOLDENS: &[Golden] = &[
         "hint",
         || record::encode(&values::hint()),
         |bytes| Ok(decode::<Hint>("names/golden!/~hint", bytes)? == values::hint()),
+    ),
+    enveloped(
+        "marker",
+        || record::encode(&values::marker()),
+        |bytes| Ok(decode::<Marker>("marker", bytes)? == values::marker()),
     ),
     enveloped(
         "manifest",
