@@ -18,9 +18,13 @@ use crate::types::document::{Document, RawValue, WriteBatch};
 use crate::types::filter::{CompareOp, Filter};
 use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 
+mod degraded;
 mod flush;
 mod freshness;
+mod marks;
+mod replaced;
 mod segments;
+mod stopped;
 
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
     engine_with(bucket, seed, EngineOptions::default())
@@ -90,6 +94,7 @@ fn all() -> Query {
         include: Include::Only(vec!["year".to_owned()]),
         distance_metric: None,
         consistency: Consistency::Strong,
+        allow_degraded: false,
     }
 }
 

@@ -84,7 +84,8 @@ impl SegmentReader {
                     "object `{}` is damaged: expected vectors of {dims} dimensions, found {}",
                     opened.footer.key(),
                     pages.dims()
-                )));
+                ))
+                .with_detail("object", opened.footer.key()));
             }
         };
         let (reader, each) = (self.clone(), Arc::new(each));

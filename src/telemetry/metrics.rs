@@ -35,6 +35,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// Flushes.
     pub flush: FlushMetrics,
+    /// Damaged objects.
+    pub damage: DamageMetrics,
     registrar: Registrar,
 }
 
@@ -50,6 +52,7 @@ impl Metrics {
             namespace: NamespaceMetrics::new(&mut registrar)?,
             cache: CacheMetrics::new(&mut registrar)?,
             flush: FlushMetrics::new(&mut registrar)?,
+            damage: DamageMetrics::new(&mut registrar)?,
             registrar,
         })
     }
@@ -295,6 +298,30 @@ impl FlushMetrics {
                 "elacsym_flush_seconds",
                 "How long flushes took.",
                 &SECONDS_BUCKETS,
+            )?,
+        })
+    }
+}
+
+/// Damaged objects.
+#[derive(Debug)]
+pub struct DamageMetrics {
+    /// Objects that this node found damaged or lost.
+    pub quarantined_objects_total: IntCounter,
+    /// Queries that were answered without segments that could not be read.
+    pub degraded_queries_total: IntCounter,
+}
+
+impl DamageMetrics {
+    fn new(registrar: &mut Registrar) -> Result<Self> {
+        Ok(Self {
+            quarantined_objects_total: registrar.counter(
+                "elacsym_quarantined_objects_total",
+                "Objects found damaged or lost: never expected, data needs a human.",
+            )?,
+            degraded_queries_total: registrar.counter(
+                "elacsym_degraded_queries_total",
+                "Queries answered without segments that could not be read, as they allowed.",
             )?,
         })
     }

@@ -88,6 +88,7 @@ fn questions() -> Vec<Query> {
         include: Include::Everything,
         distance_metric: None,
         consistency: Consistency::Strong,
+        allow_degraded: false,
     };
     let filter = Filter::Compare {
         attribute: "year".to_owned(),
