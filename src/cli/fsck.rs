@@ -3,7 +3,7 @@
 use super::wire;
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::namespace::fsck::{self, Finding};
+use crate::namespace::fsck::{self, Finding, Marked};
 use crate::types::NamespaceName;
 
 /// Checks one namespace or all. Errors: `Corrupted` where something is damaged or missing.
@@ -15,8 +15,8 @@ pub(super) fn fsck(settings: &Settings, namespace: Option<&str>) -> Result<()> {
         let (bucket, clock, entropy) = (parts.bucket, parts.clock, parts.entropy);
         let done = fsck::check(bucket, clock, entropy, name.as_ref(), &mut print).await?;
         println!(
-            "checked {} namespaces: {} objects read, {} bytes",
-            done.namespaces, done.objects, done.bytes
+            "checked {} namespaces and the ends of {} dropped ones: {} objects read, {} bytes",
+            done.namespaces, done.dropped, done.objects, done.bytes
         );
         if done.orphans > 0 {
             println!(
@@ -34,6 +34,12 @@ pub(super) fn fsck(settings: &Settings, namespace: Option<&str>) -> Result<()> {
             println!(
                 "{} damaged advisory copies or hints: harmless, they are passed over",
                 done.advisory
+            );
+        }
+        if done.mended > 0 {
+            println!(
+                "{} of {} quarantine markers name objects that are whole again or not needed any more",
+                done.mended, done.quarantined
             );
         }
         match done.is_clean() {
@@ -57,5 +63,21 @@ fn print(finding: &Finding) {
         }
         Finding::Advisory { object, error } => println!("advisory  {object}: {error}"),
         Finding::Orphan { object, bytes } => println!("orphan    {object}: {bytes} bytes"),
+        Finding::Quarantined {
+            object,
+            marker,
+            now: Marked::Damaged,
+        } => println!("marked    {object}: still damaged; marker {marker}"),
+        Finding::Quarantined {
+            object,
+            marker,
+            now: Marked::Whole,
+        } => println!("mended    {object}: reads well again; marker {marker} may be removed"),
+        Finding::Quarantined {
+            object,
+            marker,
+            now: Marked::Unreferenced,
+        } => println!("mended    {object}: nothing refers to it; marker {marker} may be removed"),
+        Finding::Skipped { object, why } => println!("skipped   {object}: {why}"),
     }
 }

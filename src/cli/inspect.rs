@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::wire;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{self, Genesis, Hint, NameRecord, StoreRecord};
+use crate::format::record::{self, Genesis, Hint, Marker, NameRecord, StoreRecord};
 use crate::format::segment::Footer;
 use crate::format::{deletions, dirty, manifest, path, wal};
 use crate::store::Bucket;
@@ -120,6 +120,9 @@ fn describe(key: &str, bytes: &bytes::Bytes) -> Result<Json> {
     }
     if key.starts_with(path::DIRTY) {
         return to_json(&dirty::decode(key, bytes)?);
+    }
+    if key.starts_with(path::QUARANTINE) {
+        return to_json(&record::decode::<Marker>(key, bytes)?);
     }
     if key.starts_with(path::NAMES) {
         return to_json(&record::decode::<NameRecord>(key, bytes)?);

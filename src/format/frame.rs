@@ -38,6 +38,8 @@ pub enum ObjectKind {
     Deletions = 7,
     /// A dirty hint.
     Dirty = 8,
+    /// A quarantine marker.
+    Marker = 9,
 }
 
 /// Wraps a payload.
@@ -218,7 +220,7 @@ pub(super) fn unknown(
 }
 
 /// The one wording of damage: object, field, expected, found.
-pub(super) fn corrupt(
+pub(crate) fn corrupt(
     key: &str,
     what: &str,
     expected: impl std::fmt::Display,
@@ -228,4 +230,6 @@ pub(super) fn corrupt(
         "object `{key}` is damaged: {what}: expected {expected}, found {found}"
     ))
     .with_detail("object", key)
+    .with_detail("expected", format_args!("{what}: {expected}"))
+    .with_detail("found", found)
 }

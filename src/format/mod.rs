@@ -19,4 +19,5 @@ pub mod segment;
 pub mod wal;
 
 pub use effects::Effects;
+pub(crate) use frame::corrupt;
 pub use wal::Slot;

@@ -2,6 +2,10 @@
 //!
 //! Format: `docs/format/paths.md`.
 
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
 use crate::error::{Error, Result};
 use crate::types::{NamespaceId, NamespaceName, SlotName, WalSeq};
 
@@ -10,6 +14,87 @@ pub const STORE: &str = "STORE";
 /// An object that only asks whether the store takes writes; removed at once.
 pub fn probe(number: u128) -> String {
     format!("probe/{number:032x}")
+}
+
+/// Where quarantine markers live.
+pub const QUARANTINE: &str = "quarantine/";
+
+/// All markers of objects of one namespace.
+pub fn quarantine_prefix(id: NamespaceId) -> String {
+    format!("{QUARANTINE}{id}/")
+}
+
+/// The marker of a damaged object: one for each, by the hash of its key. Those of objects of no namespace lie
+/// under the nil UUID.
+pub fn quarantine(object: &str) -> String {
+    let hash = xxh3_128(object.as_bytes());
+    format!("{}{hash:032x}", quarantine_prefix(namespace_of(object)))
+}
+
+/// The namespace that an object belongs to by its key; nil where it is none's.
+fn namespace_of(object: &str) -> NamespaceId {
+    let id = object
+        .strip_prefix("ns/")
+        .and_then(|rest| rest.split_once('/'))
+        .and_then(|(id, _)| id.parse().ok());
+    NamespaceId(id.unwrap_or(Uuid::nil()))
+}
+
+/// What a key names, as far as its form says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    /// The store's own object.
+    Store,
+    /// A record of a name.
+    Name,
+    /// The hint of a name.
+    Hint,
+    /// A birth record.
+    Genesis,
+    /// A slot of a log.
+    Slot,
+    /// A manifest.
+    Manifest,
+    /// The advisory copy of a manifest.
+    Head,
+    /// The documents of a segment.
+    Documents,
+    /// The index file of a segment.
+    Index,
+    /// A bitmap of deletions.
+    Deletions,
+    /// Something else.
+    Other,
+}
+
+/// What a key names, as far as its form says.
+pub fn kind_of(key: &str) -> KeyKind {
+    if key == STORE {
+        return KeyKind::Store;
+    }
+    if key.starts_with(NAMES) {
+        return match key.ends_with("/~hint") {
+            true => KeyKind::Hint,
+            false => KeyKind::Name,
+        };
+    }
+    let Some((_, inner)) = key
+        .strip_prefix("ns/")
+        .and_then(|rest| rest.split_once('/'))
+    else {
+        return KeyKind::Other;
+    };
+    match inner.split_once('/') {
+        None if inner == "genesis" => KeyKind::Genesis,
+        None if inner == "head" => KeyKind::Head,
+        Some(("wal", _)) => KeyKind::Slot,
+        Some(("manifest", _)) => KeyKind::Manifest,
+        Some(("seg", file)) if file.ends_with(".parquet") => KeyKind::Documents,
+        Some(("seg", file)) if file.ends_with(".idx") => KeyKind::Index,
+        Some(("dv", _)) => KeyKind::Deletions,
+        _ => KeyKind::Other,
+    }
 }
 
 /// Where names live.
@@ -233,6 +318,32 @@ mod tests {
 
     fn id() -> NamespaceId {
         NamespaceId(Uuid::from_u128(7))
+    }
+
+    #[test]
+    fn kind_of_a_key_is_told_by_its_form() {
+        let place = SlotName { block: 1, idx: 2 };
+        for (key, kind) in [
+            (STORE.to_owned(), KeyKind::Store),
+            (genesis(id()), KeyKind::Genesis),
+            (head(id()), KeyKind::Head),
+            (slot(id(), place), KeyKind::Slot),
+            (manifest(id(), WalSeq(3)), KeyKind::Manifest),
+            (segment_parquet(id(), WalSeq(3), 0), KeyKind::Documents),
+            (segment_index(id(), WalSeq(3), 0), KeyKind::Index),
+            (deletions(id(), WalSeq(3), 0), KeyKind::Deletions),
+            (format!("ns/{}/strange", id()), KeyKind::Other),
+            ("probe/1".to_owned(), KeyKind::Other),
+        ] {
+            assert_eq!(kind_of(&key), kind, "{key}");
+            let marker = quarantine(&key);
+            let expected = match key.starts_with("ns/") {
+                true => quarantine_prefix(id()),
+                false => quarantine_prefix(NamespaceId(Uuid::nil())),
+            };
+            assert!(marker.starts_with(&expected), "{key}: {marker}");
+            assert_eq!(marker.len(), expected.len() + 32);
+        }
     }
 
     #[test]

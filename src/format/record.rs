@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::frame::{self, ObjectKind};
 use super::json;
+use super::path::KeyKind;
 use crate::error::Result;
 use crate::lsm::State;
-use crate::types::NamespaceId;
+use crate::lsm::entry::Id16;
+use crate::types::{NamespaceId, Timestamp};
 
 /// `STORE`: who this bucket is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,28 @@ pub struct Hint {
     pub state: State,
 }
 
+/// A quarantine marker: a server found an object damaged. Advisory: nothing is decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marker {
+    /// The key of the object.
+    pub object: String,
+    /// What it is, by its key.
+    pub kind: KeyKind,
+    /// Where the damage begins, bytes from the object's start, where that is known.
+    pub offset: Option<u64>,
+    /// What was expected there.
+    pub expected: Option<String>,
+    /// What was found.
+    pub found: Option<String>,
+    /// The whole sentence, for people.
+    pub error: String,
+    /// When, by the clock of the server that found it.
+    pub at: Timestamp,
+    /// A number that the server drew for itself; its log line has it too.
+    pub node: Id16,
+}
+
 /// A value with an object kind of its own.
 pub trait Record: Serialize + DeserializeOwned {
     /// Its kind.
@@ -75,6 +99,10 @@ impl Record for Genesis {
 impl Record for Hint {
     const KIND: ObjectKind = ObjectKind::Hint;
 }
+impl Record for Marker {
+    const KIND: ObjectKind = ObjectKind::Marker;
+}
+
 impl Record for State {
     const KIND: ObjectKind = ObjectKind::Manifest;
 }

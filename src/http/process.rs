@@ -46,6 +46,7 @@ pub(super) async fn health(State(state): State<AppState>) -> Response {
         "anchor_failures": health.anchor_failures,
         "unknown_outcomes": health.unknown_outcomes,
         "divergence_alarms": health.divergence_alarms,
+        "quarantined_objects": health.quarantined_objects,
     });
     (status, Json(body)).into_response()
 }

@@ -32,7 +32,11 @@ impl Namespace {
 
     async fn truncate_log(self: &Arc<Self>) -> Result<()> {
         let bucket = &*self.shared.bucket;
-        let kept = manifest::load_newest_of(bucket, self.id(), MANIFESTS_KEPT).await?;
+        let found = manifest::load_newest_of(bucket, self.id(), MANIFESTS_KEPT).await?;
+        for damage in &found.damaged {
+            self.shared.note_damage(damage);
+        }
+        let kept = found.states;
         if kept.len() < MANIFESTS_KEPT {
             return Ok(());
         }

@@ -4,13 +4,14 @@
 //! dead row behind, wherever it lies. Those are looked up once, before the first query or flush that needs
 //! them, and kept with the sequence that killed them, so that every view sees its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use tokio::sync::Mutex;
 
 use super::handle::{Namespace, View};
+use super::read::of_segment;
 use crate::error::{Error, Result};
 use crate::filter::RowMask;
 use crate::format::{deletions, path};
@@ -52,19 +53,26 @@ pub(super) struct Changed {
 impl Namespace {
     /// The rows of each segment that a view sees, in the order of its segments. Cancel safe.
     pub(crate) async fn live_rows(&self, view: &View) -> Result<Arc<[Arc<RowMask>]>> {
-        let live = view.live_rows.get_or_try_init(|| {
-            self.with_deaths(view, |known| {
-                let masks = view.state.segments.iter().map(|segment| {
-                    let mut mask = RowMask::all(rows_of(segment)?);
-                    for row in known.gone(segment, view.seq) {
-                        mask.set(row as usize, false);
-                    }
-                    Ok(Arc::new(mask))
-                });
-                masks.collect::<Result<Vec<_>>>().map(Into::into)
-            })
-        });
+        let all = BTreeSet::new();
+        let live = view
+            .live_rows
+            .get_or_try_init(|| self.with_deaths(view, |known| known.masks(view, &all)));
         live.await.cloned()
+    }
+
+    /// As `live_rows`, where some segments are left out: none of their rows is seen, and they are not read.
+    ///
+    /// No row of another segment comes back to life by it: what a segment lost is in bitmaps of its own, and
+    /// what the tail touched is looked up in each by itself.
+    pub(super) async fn live_rows_without(
+        &self,
+        view: &View,
+        left_out: &BTreeSet<SegmentId>,
+    ) -> Result<Arc<[Arc<RowMask>]>> {
+        // Worked out for this query alone: what is kept must know every segment.
+        let mut own = self.deaths.0.lock().await.since(view.state.flushed_seq);
+        self.resolve(&mut own, view, left_out).await?;
+        own.masks(view, left_out)
     }
 
     /// The rows of segments that a view sees, and about their logical bytes.
@@ -108,7 +116,7 @@ impl Namespace {
             // An older view that is still being read: worked out for it alone.
             let mut own = kept.since(view.state.flushed_seq);
             drop(kept);
-            self.resolve(&mut own, view).await?;
+            self.resolve(&mut own, view, &BTreeSet::new()).await?;
             return look(&own);
         }
         // Taken out: what fails or is dropped half way is worked out again, not half believed.
@@ -116,15 +124,22 @@ impl Namespace {
         if known.flushed < view.state.flushed_seq {
             known = known.since(view.state.flushed_seq);
         }
-        self.resolve(&mut known, view).await?;
+        self.resolve(&mut known, view, &BTreeSet::new()).await?;
         let seen = look(&known);
         *kept = known;
         seen
     }
 
-    async fn resolve(&self, known: &mut Known, view: &View) -> Result<()> {
-        for segment in &view.state.segments {
-            self.load_committed(known, segment).await?;
+    async fn resolve(
+        &self,
+        known: &mut Known,
+        view: &View,
+        left_out: &BTreeSet<SegmentId>,
+    ) -> Result<()> {
+        let segments = view.state.segments.iter();
+        for segment in segments.filter(|segment| !left_out.contains(&segment.id)) {
+            let loaded = self.load_committed(known, segment).await;
+            loaded.map_err(|error| of_segment(error, segment))?;
         }
         known.forget_all_but(&view.state.segments);
         if known.resolved >= view.seq {
@@ -143,11 +158,11 @@ impl Namespace {
             }
             if first.len() >= IDS_AT_ONCE {
                 known
-                    .bury(std::mem::take(&mut first), &view.segments)
+                    .bury(std::mem::take(&mut first), &view.segments, left_out)
                     .await?;
             }
         }
-        known.bury(first, &view.segments).await
+        known.bury(first, &view.segments, left_out).await
     }
 
     async fn load_committed(&self, known: &mut Known, segment: &Segment) -> Result<()> {
@@ -166,9 +181,11 @@ impl Namespace {
                 deletions::decode(&name, &bytes, n_rows, count)?
             }
             BitmapPlace::Stored(file) => {
-                let object = self.shared.read_whole(file).await?;
-                let bitmap = deletions::open(&file.path, &object)?;
-                deletions::decode(&file.path, bitmap, n_rows, count)?
+                let decode = |object: &[u8]| {
+                    let bitmap = deletions::open(&file.path, object)?;
+                    deletions::decode(&file.path, bitmap, n_rows, count)
+                };
+                self.shared.read_whole(file, decode).await?
             }
         };
         known
@@ -200,24 +217,43 @@ impl Known {
         &mut self,
         first: BTreeMap<DocId, WalSeq>,
         segments: &[SegmentReader],
+        left_out: &BTreeSet<SegmentId>,
     ) -> Result<()> {
         if first.is_empty() {
             return Ok(());
         }
         let (ids, seqs): (Vec<DocId>, Vec<WalSeq>) = first.into_iter().unzip();
         for reader in segments {
-            let rows = reader.find(&ids).await?;
+            let segment = reader.segment();
+            if left_out.contains(&segment.id) {
+                continue;
+            }
+            let rows = reader.find(&ids).await;
+            let rows = rows.map_err(|error| of_segment(error, segment))?;
             let found = rows
                 .into_iter()
                 .zip(&seqs)
                 .filter_map(|(row, seq)| Some((row?, *seq)));
             // A row that is there already died earlier: the earlier sequence is what `gone` looks at.
-            self.pending
-                .entry(reader.segment().id)
-                .or_default()
-                .extend(found);
+            self.pending.entry(segment.id).or_default().extend(found);
         }
         Ok(())
+    }
+
+    /// The rows of each segment that a view sees; none of those left out.
+    fn masks(&self, view: &View, left_out: &BTreeSet<SegmentId>) -> Result<Arc<[Arc<RowMask>]>> {
+        let masks = view.state.segments.iter().map(|segment| {
+            let rows = rows_of(segment)?;
+            if left_out.contains(&segment.id) {
+                return Ok(Arc::new(RowMask::none(rows)));
+            }
+            let mut mask = RowMask::all(rows);
+            for row in self.gone(segment, view.seq) {
+                mask.set(row as usize, false);
+            }
+            Ok(Arc::new(mask))
+        });
+        masks.collect::<Result<Vec<_>>>().map(Into::into)
     }
 
     /// The rows of a segment that a view at `seq` does not see.

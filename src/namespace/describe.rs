@@ -57,4 +57,6 @@ pub struct Health {
     pub unknown_outcomes: u64,
     /// Manifests found with other bytes than their state has.
     pub divergence_alarms: u64,
+    /// Objects that this node found damaged or lost since it started, 1,024 at most.
+    pub quarantined_objects: u64,
 }

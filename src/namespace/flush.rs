@@ -190,6 +190,7 @@ impl Namespace {
                 .not_before_ms
                 .store(not_before_ms, Ordering::Release);
             self.shared.metrics.flush.failures_total.inc();
+            self.shared.note_damage(error);
             tracing::warn!(namespace = %self.name, error = %error.chain(), "flush failed");
         }
         flushed.map(|_| true)

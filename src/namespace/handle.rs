@@ -16,10 +16,10 @@ use super::read::Probe;
 use super::write::CommitQueue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::RowMask;
-use crate::format::Slot;
+use crate::format::{Slot, path};
 use crate::lsm::{self, Applied, Entry, Segment, State, Tail, TailView};
 use crate::segment::SegmentReader;
-use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, WalSeq};
+use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, SlotName, WalSeq};
 use crate::wal::{Advanced, Proof, Wal};
 
 /// The log as this node knows it, and the rows it brought.
@@ -129,6 +129,8 @@ pub(crate) struct Namespace {
     pub(crate) deaths: Deaths,
     pub(crate) flusher: Flusher,
     pub(super) waits: Waits,
+    /// The slot at which the log could not be read on: nothing is appended before it reads well.
+    stopped: Mutex<Option<SlotName>>,
     /// When its view was last proven current, monotonic milliseconds.
     proven_at_ms: AtomicU64,
     used_at_ms: AtomicU64,
@@ -152,6 +154,7 @@ impl Namespace {
             deaths: Deaths::default(),
             flusher: Flusher::default(),
             waits: Waits::default(),
+            stopped: Mutex::default(),
             proven_at_ms: AtomicU64::new(began_ms),
             used_at_ms: AtomicU64::new(now),
             shared,
@@ -224,7 +227,7 @@ impl Namespace {
                 Ok(log)
             }
             None => {
-                let log = open::open_log(&self.wal, None).await?;
+                let log = self.open_again().await?;
                 // Whoever decides by this log reads flushed documents through the view: it must not be older.
                 self.publish(&log);
                 Ok(log)
@@ -242,6 +245,7 @@ impl Namespace {
             Ok(advanced) => advanced,
             Err(error) => {
                 *slot = Some(log);
+                self.note_stop(&error);
                 return Err(error);
             }
         };
@@ -251,12 +255,16 @@ impl Namespace {
                 adopted,
                 proof,
             } => {
+                if let Err(error) = self.go_on(&state) {
+                    *slot = Some(log);
+                    return Err(error);
+                }
                 log.adopt(Arc::from(state), &adopted)?;
                 log.proof = proof;
             }
             Advanced::Reopen => {
                 self.shared.metrics.wal.anchor_failures_total.inc();
-                log = open::open_log(&self.wal, None).await?;
+                log = self.open_again().await?;
                 reopened = true;
             }
         }
@@ -264,6 +272,54 @@ impl Namespace {
         *slot = Some(log);
         self.prove(began_ms);
         Ok(CaughtUp { view, reopened })
+    }
+
+    /// Opens the log anew.
+    pub(crate) async fn open_again(&self) -> Result<Log> {
+        let opened = open::open_log(&self.shared, &self.wal, None).await;
+        let log = opened.inspect_err(|error| self.note_stop(error))?;
+        self.go_on(&log.state)?;
+        Ok(log)
+    }
+
+    /// Whether the log has a slot that could not be read. Whoever wants to know what is newest, or to append,
+    /// must catch up first.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.lock().is_some()
+    }
+
+    /// Remembers the slot that an error names, if it is damage of one.
+    fn note_stop(&self, error: &Error) {
+        if error.kind() != ErrorKind::Corrupted {
+            return;
+        }
+        let object = error.details().iter().find(|(name, _)| *name == "object");
+        let slot = object.and_then(|(_, key)| path::parse_slot(self.id(), key).ok());
+        if let Some(slot) = slot {
+            let mut stopped = self.stopped.lock();
+            *stopped = (*stopped).max(Some(slot));
+        }
+    }
+
+    /// Goes on at a state that was read just now. A slot that was damaged and is not there any more is no end
+    /// of the log: it is not written anew. Errors: `Corrupted` naming it.
+    fn go_on(&self, state: &State) -> Result<()> {
+        let mut stopped = self.stopped.lock();
+        match *stopped {
+            Some(slot) if slot >= state.next_slot() => {
+                let key = path::slot(self.id(), slot);
+                Err(Error::corrupted(format!(
+                    "object `{key}` is missing: expected the slot that was damaged, found none"
+                ))
+                .with_detail("object", key)
+                .with_detail("expected", "the slot that was damaged")
+                .with_detail("found", "none"))
+            }
+            _ => {
+                *stopped = None;
+                Ok(())
+            }
+        }
     }
 
     /// Locks the log and catches up.

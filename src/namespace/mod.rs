@@ -13,6 +13,7 @@ pub mod fsck;
 mod handle;
 mod name;
 mod open;
+mod quarantine;
 mod read;
 mod registry;
 #[cfg(test)]
@@ -26,8 +27,8 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::path;
 use crate::format::record::NameRecord;
+use crate::format::{corrupt, path};
 use crate::lsm::state::Life;
 use crate::lsm::{Rotation, Segment};
 use crate::query::reply::Reply;
@@ -36,9 +37,9 @@ use crate::runtime::clock::within_ms;
 use crate::runtime::compute::ComputePool;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::tasks::Tasks;
-use crate::segment::SegmentReader;
+use crate::segment::{SegmentReader, missing};
 use crate::store::cache::{BlockCache, CacheLimits};
-use crate::store::{Bucket, GetOutcome};
+use crate::store::{Bucket, read_proved};
 use crate::telemetry::metrics::Metrics;
 use crate::types::document::{SchemaSpec, WriteBatch, WriteOutcome};
 use crate::types::{
@@ -51,9 +52,10 @@ pub use flush::Flushed;
 
 use describe::{Description, Health, NamespacePage};
 use due::DirtyNotes;
-use handle::{Namespace, not_found};
+use handle::{Namespace, View, not_found};
 use name::Meaning;
-use read::Answer;
+use quarantine::Quarantine;
+use read::{Answer, Gone, RESTARTS_MAX, is_missing};
 use registry::Registry;
 use writable::Writable;
 use write::Request;
@@ -152,6 +154,7 @@ pub(crate) struct Shared {
     pub(crate) writable: Writable,
     /// Namespaces that others must learn of.
     pub(crate) dirty: DirtyNotes,
+    pub(crate) quarantine: Quarantine,
     pub(crate) options: EngineOptions,
     /// Turns of queries.
     turns: Semaphore,
@@ -182,23 +185,22 @@ impl Shared {
         )
     }
 
-    /// Reads a small object that the state refers to, whole. Errors: `Corrupted`, `Unavailable`.
-    pub(crate) async fn read_whole(&self, file: &ObjectRef) -> Result<Bytes> {
-        match self.bucket.get(&file.path).await? {
-            GetOutcome::Found(found) if found.bytes.len() as u64 == file.bytes => Ok(found.bytes),
-            GetOutcome::Found(found) => Err(Error::corrupted(format!(
-                "object `{}` is damaged: length: expected {}, found {}",
-                file.path,
-                file.bytes,
-                found.bytes.len()
-            ))),
-            GetOutcome::Missing { .. } => Err(Error::new(
-                ErrorKind::Unavailable,
-                "object_missing",
-                format!("object `{}` is not there", file.path),
-            )
-            .with_detail("object", &file.path)),
-        }
+    /// Reads a small object that the state refers to and decodes it; what is damaged is read once more.
+    ///
+    /// Errors: `Corrupted`; `Unavailable` with code `object_missing` where it is gone, or of the store.
+    pub(crate) async fn read_whole<T: Send>(
+        &self,
+        file: &ObjectRef,
+        decode: impl Fn(&[u8]) -> Result<T> + Send + Sync,
+    ) -> Result<T> {
+        let proved = |bytes: Bytes| {
+            if bytes.len() as u64 == file.bytes {
+                return decode(&bytes);
+            }
+            Err(corrupt(&file.path, "length", file.bytes, bytes.len()))
+        };
+        let read = read_proved(&file.path, || self.bucket.get(&file.path), proved);
+        read.await?.found().ok_or_else(|| missing(&file.path))
     }
 }
 
@@ -223,6 +225,7 @@ impl Engine {
             tasks: Tasks::default(),
             writable: Writable::default(),
             dirty: DirtyNotes::default(),
+            quarantine: Quarantine::default(),
             cache: Arc::new(BlockCache::new(
                 Arc::clone(&bucket),
                 CacheLimits::of_total(options.cache_bytes),
@@ -244,6 +247,16 @@ impl Engine {
     /// `NotFound` for a write without documents to a namespace that does not exist, `QuotaExceeded`,
     /// `Unavailable` (nothing changed), `OutcomeUnknown`. Cancel safe: the write may still happen.
     pub async fn write(
+        &self,
+        name: &NamespaceName,
+        batch: WriteBatch,
+        key: Option<IdempotencyKey>,
+    ) -> Result<WriteOutcome> {
+        let written = self.try_write(name, batch, key).await;
+        self.shared.noted(written)
+    }
+
+    async fn try_write(
         &self,
         name: &NamespaceName,
         batch: WriteBatch,
@@ -280,7 +293,8 @@ impl Engine {
         let _turn = self.turn().await?;
         for _ in 0..TRIES_MAX {
             let namespace = self.find(name).await?;
-            match namespace.query(query.clone()).await? {
+            let answer = namespace.query(query.clone()).await;
+            match self.shared.noted(answer)? {
                 Answer::Is(reply) => return Ok(reply),
                 Answer::Dropped => self.registry.forget(&namespace),
             }
@@ -292,12 +306,14 @@ impl Engine {
     pub async fn describe(&self, name: &NamespaceName) -> Result<Description> {
         for _ in 0..TRIES_MAX {
             let namespace = self.find(name).await?;
-            let view = namespace.view_at(Consistency::Strong).await?;
-            if view.state.life != Life::Live {
-                self.registry.forget(&namespace);
-                continue;
-            }
-            let (rows, bytes) = namespace.live_totals(&view).await?;
+            let counted = counted(&namespace).await;
+            let (view, rows, bytes) = match self.shared.noted(counted)? {
+                Answer::Is(counted) => counted,
+                Answer::Dropped => {
+                    self.registry.forget(&namespace);
+                    continue;
+                }
+            };
             return Ok(Description {
                 schema: Arc::clone(&view.schema),
                 rows: view.tail.live_rows + rows,
@@ -333,7 +349,8 @@ impl Engine {
         after: Option<&NamespaceName>,
         limit: usize,
     ) -> Result<NamespacePage> {
-        name::list(&*self.shared.bucket, prefix, after, limit).await
+        let page = name::list(&*self.shared.bucket, prefix, after, limit).await;
+        self.shared.noted(page)
     }
 
     /// Drops a namespace: hidden at once on every node. Errors: `NotFound`, `Unavailable`,
@@ -360,9 +377,10 @@ impl Engine {
             // Nobody waits for it if the caller has gone.
             let _ = sender.send(engine.drop_namespace(&namespace).await);
         });
-        receiver
+        let dropped = receiver
             .await
-            .unwrap_or_else(|_| Err(Error::outcome_unknown("the drop ended before it answered")))
+            .unwrap_or_else(|_| Err(Error::outcome_unknown("the drop ended before it answered")));
+        self.shared.noted(dropped)
     }
 
     async fn drop_namespace(&self, namespace: &Arc<Namespace>) -> Result<()> {
@@ -399,9 +417,10 @@ impl Engine {
             // Nobody waits for it if the caller has gone.
             let _ = sender.send(namespace.flush().await);
         });
-        receiver
+        let flushed = receiver
             .await
-            .unwrap_or_else(|_| Err(Error::outcome_unknown("the flush ended before it answered")))
+            .unwrap_or_else(|_| Err(Error::outcome_unknown("the flush ended before it answered")));
+        self.shared.noted(flushed)
     }
 
     /// Whether it takes requests: not while it drains.
@@ -431,6 +450,7 @@ impl Engine {
             anchor_failures: wal.anchor_failures_total.get(),
             unknown_outcomes: wal.unknown_outcomes_total.get(),
             divergence_alarms: wal.divergence_alarms_total.get(),
+            quarantined_objects: self.shared.quarantine.objects(),
         }
     }
 
@@ -459,11 +479,29 @@ impl Engine {
     }
 
     async fn find(&self, name: &NamespaceName) -> Result<Arc<Namespace>> {
-        self.registry
-            .find(name)
-            .await?
-            .ok_or_else(|| not_found(name))
+        let found = self.registry.find(name).await;
+        self.shared.noted(found)?.ok_or_else(|| not_found(name))
     }
+}
+
+/// The newest view of a namespace, the rows in its segments and their bytes.
+async fn counted(namespace: &Arc<Namespace>) -> Result<Answer<(Arc<View>, u64, u64)>> {
+    let mut view = namespace.view_at(Consistency::Strong).await?;
+    for _ in 0..RESTARTS_MAX {
+        if view.state.life != Life::Live {
+            return Ok(Answer::Dropped);
+        }
+        match namespace.live_totals(&view).await {
+            Ok((rows, bytes)) => return Ok(Answer::Is((view, rows, bytes))),
+            Err(error) if is_missing(&error) => match namespace.gone(error).await? {
+                Gone::Replaced(newest) => view = newest,
+                Gone::Lost(damage) => return Err(damage),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    let (rows, bytes) = namespace.live_totals(&view).await?;
+    Ok(Answer::Is((view, rows, bytes)))
 }
 
 fn restless(name: &NamespaceName) -> Error {

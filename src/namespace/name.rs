@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::format::corrupt;
 use crate::format::path::{self, NameKey};
-use crate::format::record::{self, Hint, NameRecord};
+use crate::format::record::{self, Genesis, Hint, NameRecord};
 use crate::lsm::{State, invariant};
 use crate::runtime::{FailPoint, failpoint};
-use crate::store::{Bucket, GetOutcome, Listed, Resolved, create_once};
+use crate::store::{Bucket, GetOutcome, Listed, Resolved, create_once, read_proved};
 use crate::types::{NamespaceId, NamespaceName};
 
 use super::describe::NamespacePage;
@@ -52,20 +53,51 @@ pub(crate) async fn resolve(bucket: &dyn Bucket, name: &NamespaceName) -> Result
         Some(hint)
     });
     let key = path::name_record(name, newest);
-    let found = bucket.get(&key).await?.found().ok_or_else(|| {
+    let read = read_proved(
+        &key,
+        || bucket.get(&key),
+        |bytes| record::decode(&key, &bytes),
+    );
+    let found = read.await?.found().ok_or_else(|| {
         Error::corrupted(format!("name record `{key}` was listed and is missing"))
+            .with_detail("object", &key)
     })?;
-    match record::decode(&key, &found.bytes)? {
-        NameRecord::Created { namespace: id } => Ok(Meaning::Live {
-            id,
-            next: newest + 1,
-            hint: hint
-                .filter(|hint| hint.namespace == id)
-                .map(|hint| Box::new(hint.state)),
-        }),
+    match found {
+        NameRecord::Created { namespace: id } => {
+            let (hint, strange) = match hint {
+                Some(hint) if hint.namespace == id => (Some(Box::new(hint.state)), false),
+                other => (None, other.is_some()),
+            };
+            if strange {
+                // The hint of an incarnation before, or a record that belongs to another name.
+                born_as(bucket, id, name, &key).await?;
+            }
+            let next = newest + 1;
+            Ok(Meaning::Live { id, next, hint })
+        }
         NameRecord::Dropped { .. } => Err(Error::corrupted(format!(
             "name record `{key}` is odd: expected `created`, found `dropped`"
-        ))),
+        ))
+        .with_detail("object", &key)),
+    }
+}
+
+/// Checks that an incarnation was born under the name whose record `key` names it.
+async fn born_as(
+    bucket: &dyn Bucket,
+    id: NamespaceId,
+    name: &NamespaceName,
+    key: &str,
+) -> Result<()> {
+    let genesis = path::genesis(id);
+    let decode = |bytes: Bytes| record::decode::<Genesis>(&genesis, &bytes);
+    let read = read_proved(&genesis, || bucket.get(&genesis), decode);
+    match read.await?.found() {
+        Some(Genesis::Created { name: born }) if born != name.as_str() => {
+            Err(corrupt(key, "name", name, born))
+        }
+        // Without its birth record there is nothing to compare with.
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -78,7 +110,8 @@ pub(crate) fn newest_record(name: &NamespaceName, listed: &[Listed]) -> Result<u
                 return Err(Error::corrupted(format!(
                     "records of name `{name}` have a gap: expected {}, found {k}",
                     newest + 1
-                )));
+                ))
+                .with_detail("object", path::name_record(name, newest + 1)));
             }
             newest = k;
         }

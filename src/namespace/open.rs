@@ -4,66 +4,121 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::Shared;
 use super::handle::Log;
 use crate::error::{Error, Result};
 use crate::format::{Slot, path};
-use crate::lsm::{Applied, Entry, Rotation, State, Tail};
-use crate::manifest;
-use crate::types::WalSeq;
+use crate::lsm::{Anchor, Applied, Entry, Rotation, State, Tail};
+use crate::manifest::{self, Origin, Wanted};
+use crate::types::{SlotName, WalSeq};
 use crate::wal::{Advanced, Proof, Wal};
 
 /// Slots read at once.
 const SLOTS_IN_FLIGHT: usize = 16;
-/// How often an open starts over when the log is truncated under it.
-const TRIES_MAX: u32 = 4;
+/// How often an open starts over when the log is truncated under it, or does not fit what it began with.
+const TRIES_MAX: u32 = 8;
 
 /// Opens a log at its newest state. `hinted`: a state of it, from the advisory hint; never trusted
 /// beyond what the anchor proves.
 ///
+/// A manifest that is damaged, or that the log does not fit twice, is passed over for its copy or an older one.
 /// Errors: `Unavailable`; `Corrupted` naming a damaged object. Cancel safe: nothing changes.
-pub(crate) async fn open_log(wal: &Wal, hinted: Option<State>) -> Result<Log> {
-    let mut hinted = hinted;
+pub(crate) async fn open_log(
+    shared: &Arc<Shared>,
+    wal: &Wal,
+    hinted: Option<State>,
+) -> Result<Log> {
+    let (mut hinted, mut wanted) = (hinted, Wanted::ANY);
+    // The first damage of a manifest, and the manifest that the log did not fit last.
+    let (mut damage, mut unfit): (Option<Error>, Option<WalSeq>) = (None, None);
     for _ in 0..TRIES_MAX {
-        let base = match hinted.take() {
-            Some(state) => state,
-            None => manifest::load_newest(wal.bucket(), wal.id())
-                .await?
-                .unwrap_or_else(|| State::initial(Rotation::default())),
+        if let Some(state) = hinted.take() {
+            if let Opened::Is(log) = open_from(wal, state).await? {
+                return Ok(log);
+            }
+            continue;
+        }
+        let found = manifest::load_newest(wal.bucket(), wal.id(), wanted).await?;
+        for error in found.damaged {
+            shared.note_damage(&error);
+            damage.get_or_insert(error);
+        }
+        let (state, origin) = match (found.states, damage.take()) {
+            (Some((state, origin)), known) => {
+                damage = known;
+                (state, Some(origin))
+            }
+            (None, Some(damage)) => return Err(damage),
+            (None, None) => (State::initial(Rotation::default()), None),
         };
-        if let Some(log) = open_from(wal, base).await? {
-            return Ok(log);
+        let seq = state.seq;
+        let slot = match open_from(wal, state).await? {
+            Opened::Is(log) => return Ok(log),
+            Opened::Unfit(slot) => slot,
+        };
+        match origin {
+            None => {}
+            Some(Origin::Head) => wanted.head = false,
+            // A truncation comes with newer manifests: where none has come, this one is wrong, or the log.
+            Some(Origin::Manifest) if unfit == Some(seq) => {
+                let error = misfit(wal, seq, slot);
+                shared.note_damage(&error);
+                damage.get_or_insert(error);
+                wanted.below = Some(seq);
+            }
+            Some(Origin::Manifest) => unfit = Some(seq),
         }
     }
-    Err(Error::unavailable(format!(
-        "namespace {} was truncated {TRIES_MAX} times while it was being opened",
-        wal.id()
-    )))
+    Err(damage.unwrap_or_else(|| {
+        Error::unavailable(format!(
+            "namespace {} was truncated {TRIES_MAX} times while it was being opened",
+            wal.id()
+        ))
+    }))
 }
 
-/// `None` where the log was truncated under us: a hint was stale, or a newer manifest exists.
-async fn open_from(wal: &Wal, base: State) -> Result<Option<Log>> {
+/// What a log opened from a state came to.
+enum Opened {
+    Is(Log),
+    /// The log was truncated under us, a hint was stale, or this slot is not the one that the state knows.
+    Unfit(SlotName),
+}
+
+fn misfit(wal: &Wal, seq: WalSeq, slot: SlotName) -> Error {
+    let (manifest, slot) = (path::manifest(wal.id(), seq), path::slot(wal.id(), slot));
+    Error::corrupted(format!(
+        "object `{manifest}` and the log do not fit: slot `{slot}` is missing, or not the one it knows"
+    ))
+    .with_detail("object", manifest)
+    .with_detail("slot", slot)
+}
+
+async fn open_from(wal: &Wal, base: State) -> Result<Opened> {
     let oldest = base.tail_anchor();
-    let Some(below) = read_known(wal, &base).await? else {
-        return Ok(None);
+    let below = match read_known(wal, &base).await? {
+        Known::All(slots) => slots,
+        Known::Lacks(slot) => return Ok(Opened::Unfit(slot)),
     };
+    let next = base.next_slot();
     let (state, adopted, proof) = match wal.advance(base, Proof::default()).await? {
         Advanced::Current {
             state,
             adopted,
             proof,
         } => (state, adopted, proof),
-        Advanced::Reopen => return Ok(None),
+        Advanced::Reopen => return Ok(Opened::Unfit(anchored(oldest, next))),
     };
     if state.seq == WalSeq(0) {
+        let slot = path::slot(wal.id(), state.next_slot());
         return Err(Error::corrupted(format!(
-            "namespace {} has no log: expected at least slot `{}`",
+            "namespace {} has no log: expected at least slot `{slot}`",
             wal.id(),
-            path::slot(wal.id(), state.next_slot())
-        )));
+        ))
+        .with_detail("object", slot));
     }
     // The head of the newest block does not cover the blocks below it: the oldest one read does.
     if !below.is_empty() && !wal.anchor_holds(oldest).await? {
-        return Ok(None);
+        return Ok(Opened::Unfit(anchored(oldest, next)));
     }
     let state: Arc<State> = Arc::from(state);
     let mut log = Log {
@@ -73,30 +128,49 @@ async fn open_from(wal: &Wal, base: State) -> Result<Option<Log>> {
     };
     log.adopt(Arc::clone(&state), &below)?;
     log.adopt(state, &adopted)?;
-    Ok(Some(log))
+    Ok(Opened::Is(log))
 }
 
-/// Reads the slots of the tail that the state already knows; `None` if one is gone.
-async fn read_known(wal: &Wal, base: &State) -> Result<Option<Vec<(Slot, Applied)>>> {
+/// The slot of an anchor; `next` where it has none.
+fn anchored(anchor: Anchor, next: SlotName) -> SlotName {
+    match anchor {
+        Anchor::Head { slot, .. } => slot,
+        Anchor::NoManifest => next,
+    }
+}
+
+/// The slots of the tail that a state knows.
+enum Known {
+    All(Vec<(Slot, Applied)>),
+    /// This one is gone.
+    Lacks(SlotName),
+}
+
+/// Reads the slots of the tail that the state already knows.
+async fn read_known(wal: &Wal, base: &State) -> Result<Known> {
     let seqs = base.flushed_seq.0 + 1..=base.seq.0;
-    let slots = seqs.map(|seq| base.slot_of(WalSeq(seq)));
-    let read: Vec<Option<Slot>> = stream::iter(slots)
+    // The rules of states say that each has a place.
+    let slots = seqs.map(|seq| base.slot_of(WalSeq(seq)).ok_or(base.next_slot()));
+    let read: Vec<std::result::Result<Slot, SlotName>> = stream::iter(slots)
         .map(|slot| async move {
-            match slot {
-                Some(slot) => wal.read_slot(slot).await,
-                None => Ok(None),
-            }
+            Ok::<_, Error>(match slot {
+                Ok(slot) => wal.read_slot(slot).await?.ok_or(slot),
+                Err(lost) => Err(lost),
+            })
         })
         .buffered(SLOTS_IN_FLIGHT)
         .try_collect()
         .await?;
-    let whole: Option<Vec<Slot>> = read.into_iter().collect();
-    Ok(whole.map(|slots| {
-        slots
-            .into_iter()
-            // Only writes have rows, and no correct writer puts one where it means nothing.
-            .filter(|slot| matches!(slot.entry, Entry::Write(_)))
-            .map(|slot| (slot, Applied::Effective))
-            .collect()
-    }))
+    let whole: std::result::Result<Vec<Slot>, SlotName> = read.into_iter().collect();
+    Ok(match whole {
+        Err(slot) => Known::Lacks(slot),
+        Ok(slots) => Known::All(
+            slots
+                .into_iter()
+                // Only writes have rows, and no correct writer puts one where it means nothing.
+                .filter(|slot| matches!(slot.entry, Entry::Write(_)))
+                .map(|slot| (slot, Applied::Effective))
+                .collect(),
+        ),
+    })
 }

@@ -201,7 +201,7 @@ impl Registry {
             };
             let wal = self.shared.wal(id);
             let began_ms = self.shared.clock.monotonic_ms();
-            let log = open::open_log(&wal, hint.map(|hint| *hint)).await?;
+            let log = open::open_log(&self.shared, &wal, hint.map(|hint| *hint)).await?;
             if log.state.life == Life::Live {
                 let shared = Arc::clone(&self.shared);
                 let name = name.clone();

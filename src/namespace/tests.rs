@@ -18,11 +18,15 @@ use crate::types::document::{Document, RawValue, WriteBatch};
 use crate::types::filter::{CompareOp, Filter};
 use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 
+mod degraded;
 mod fencing;
 mod flush;
 mod freshness;
+mod marks;
 mod opening;
+mod replaced;
 mod segments;
+mod stopped;
 
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
     engine_with(bucket, seed, EngineOptions::default())
@@ -92,6 +96,7 @@ fn all() -> Query {
         include: Include::Only(vec!["year".to_owned()]),
         distance_metric: None,
         consistency: Consistency::Strong,
+        allow_degraded: false,
     }
 }
 

@@ -40,6 +40,15 @@ pub struct Coverage {
     pub execution_us: u64,
 }
 
+/// What an answer had to leave out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Degraded {
+    /// The segments, ascending: claim and number.
+    pub segments: Vec<String>,
+    /// At most so many documents are in them and in none of the rows.
+    pub rows_missing: u64,
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reply {
@@ -47,4 +56,6 @@ pub struct Reply {
     pub rows: Vec<Row>,
     /// What it covered and cost.
     pub coverage: Coverage,
+    /// What could not be read; `None` where nothing is missing.
+    pub degraded: Option<Degraded>,
 }

@@ -80,4 +80,6 @@ pub struct Query {
     pub distance_metric: Option<DistanceMetric>,
     /// Freshness.
     pub consistency: Consistency,
+    /// Whether an answer may leave out segments that cannot be read, and then says so.
+    pub allow_degraded: bool,
 }

@@ -45,6 +45,8 @@ pub enum FailPoint {
     /// Encloses the link that gives a file of a local directory its name: the file is synced before it,
     /// the directory after it.
     L1,
+    /// Encloses the request for blocks of a segment's file; an error there flips a bit of what came.
+    M1,
 }
 
 #[cfg(debug_assertions)]
@@ -60,7 +62,7 @@ mod armed {
 
     impl FailPoint {
         /// All of them.
-        pub const ALL: [Self; 14] = [
+        pub const ALL: [Self; 15] = [
             Self::W1,
             Self::W2,
             Self::W3,
@@ -75,6 +77,7 @@ mod armed {
             Self::T2,
             Self::N1,
             Self::L1,
+            Self::M1,
         ];
 
         /// Its name in the variable and in messages.
@@ -94,6 +97,7 @@ mod armed {
                 Self::T2 => "t2",
                 Self::N1 => "n1",
                 Self::L1 => "l1",
+                Self::M1 => "m1",
             }
         }
     }

@@ -86,7 +86,8 @@ impl SegmentReader {
                     "object `{}` is damaged: expected vectors of {dims} dimensions, found {}",
                     opened.footer.key(),
                     pages.dims()
-                )));
+                ))
+                .with_detail("object", opened.footer.key()));
             }
         };
         let (reader, each, purpose) = (self.clone(), Arc::new(each), purpose.clone());

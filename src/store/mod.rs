@@ -27,6 +27,7 @@ pub mod local;
 pub mod object;
 pub mod open;
 pub mod probe;
+mod proved;
 pub mod resolve;
 pub mod retry;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod tests;
 pub use error::StoreError;
 pub use open::{StoreOptions, open};
 pub use probe::probe;
+pub use proved::{Proved, read_proved};
 pub use resolve::{Resolved, create_once};
 
 /// What a put-if-absent did. A failure that certainly changed nothing is an `Err` instead.

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub flush: FlushMetrics,
     /// The search for work that other nodes left.
     pub finder: FinderMetrics,
+    /// Damaged objects.
+    pub damage: DamageMetrics,
     registrar: Registrar,
 }
 
@@ -53,6 +55,7 @@ impl Metrics {
             cache: CacheMetrics::new(&mut registrar)?,
             flush: FlushMetrics::new(&mut registrar)?,
             finder: FinderMetrics::new(&mut registrar)?,
+            damage: DamageMetrics::new(&mut registrar)?,
             registrar,
         })
     }
@@ -340,6 +343,30 @@ impl FinderMetrics {
             failures_total: registrar.counter(
                 "elacsym_finder_failures_total",
                 "Steps of the finder that failed; each is tried again later.",
+            )?,
+        })
+    }
+}
+
+/// Damaged objects.
+#[derive(Debug)]
+pub struct DamageMetrics {
+    /// Objects that this node found damaged or lost.
+    pub quarantined_objects_total: IntCounter,
+    /// Queries that were answered without segments that could not be read.
+    pub degraded_queries_total: IntCounter,
+}
+
+impl DamageMetrics {
+    fn new(registrar: &mut Registrar) -> Result<Self> {
+        Ok(Self {
+            quarantined_objects_total: registrar.counter(
+                "elacsym_quarantined_objects_total",
+                "Objects found damaged or lost: never expected, data needs a human.",
+            )?,
+            degraded_queries_total: registrar.counter(
+                "elacsym_degraded_queries_total",
+                "Queries answered without segments that could not be read, as they allowed.",
             )?,
         })
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::{Slot, path, wal as codec};
 use crate::lsm::{Anchor, SlotHeader};
-use crate::store::{Bucket, Fetched, GetOutcome, StoreKind};
+use crate::store::{Bucket, Proved, StoreKind, read_proved};
 use crate::types::{Clock, Entropy, NamespaceId, SlotName, Timestamp};
 
 pub use advance::Advanced;
@@ -85,14 +85,16 @@ impl Wal {
 
     async fn find_slot(&self, slot: SlotName) -> Result<ReadSlot> {
         let key = path::slot(self.id, slot);
-        match self.bucket.get(&key).await? {
-            GetOutcome::Missing { store_date } => Ok(ReadSlot::Missing { store_date }),
-            GetOutcome::Found(Fetched { bytes, .. }) => {
-                let found = codec::decode(&key, &bytes)?;
-                in_place(&key, slot, &found.header)?;
-                Ok(ReadSlot::Found(Box::new(found)))
-            }
-        }
+        let decode = |bytes| {
+            let found = codec::decode(&key, &bytes)?;
+            in_place(&key, slot, &found.header)?;
+            Ok(Box::new(found))
+        };
+        let read = read_proved(&key, || self.bucket.get(&key), decode);
+        Ok(match read.await? {
+            Proved::Missing { store_date } => ReadSlot::Missing { store_date },
+            Proved::Found(found) => ReadSlot::Found(found),
+        })
     }
 
     /// Whether a reply of this store date may stand without an anchor check.
@@ -108,12 +110,14 @@ impl Wal {
             Anchor::Head { slot, nonce } => {
                 let key = path::slot(self.id, slot);
                 let header = 0..codec::HEADER_BYTES as u64;
-                let Some(found) = self.bucket.get_range(&key, header).await?.found() else {
-                    return Ok(false);
+                let decode = |bytes: bytes::Bytes| {
+                    let head = codec::decode_header(&key, &bytes)?;
+                    in_place(&key, slot, &head)?;
+                    Ok(head.nonce)
                 };
-                let head = codec::decode_header(&key, &found.bytes)?;
-                in_place(&key, slot, &head)?;
-                Ok(head.nonce == nonce)
+                let read = || self.bucket.get_range(&key, header.clone());
+                let found = read_proved(&key, read, decode).await?.found();
+                Ok(found == Some(nonce))
             }
             Anchor::NoManifest => {
                 let prefix = path::manifest_prefix(self.id);
@@ -132,5 +136,8 @@ fn in_place(key: &str, slot: SlotName, found: &SlotHeader) -> Result<()> {
     Err(Error::corrupted(format!(
         "object `{key}` is damaged: place: expected {slot}, found {}",
         found.slot
-    )))
+    ))
+    .with_detail("object", key)
+    .with_detail("expected", format_args!("place: {slot}"))
+    .with_detail("found", found.slot))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use elacsym::error::Result;
-use elacsym::format::record::{self, Genesis, Hint, NameRecord, Record, StoreRecord};
+use elacsym::format::record::{self, Genesis, Hint, Marker, NameRecord, Record, StoreRecord};
 use elacsym::format::segment::Footer;
 use elacsym::format::wal::{self, Slot};
 use elacsym::format::{deletions, dirty, frame, manifest};
@@ -55,6 +55,11 @@ pub(crate) const GOLDENS: &[Golden] = &[
         "dirty",
         || dirty::encode(&values::dirty()),
         |bytes| Ok(dirty::decode("dirty", bytes)? == values::dirty()),
+    ),
+    enveloped(
+        "marker",
+        || record::encode(&values::marker()),
+        |bytes| Ok(decode::<Marker>("marker", bytes)? == values::marker()),
     ),
     enveloped(
         "manifest",

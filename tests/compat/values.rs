@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use elacsym::format::dirty::{DirtyHint, DirtyNamespace};
-use elacsym::format::record::{Genesis, Hint, NameRecord, StoreRecord};
+use elacsym::format::path::KeyKind;
+use elacsym::format::record::{Genesis, Hint, Marker, NameRecord, StoreRecord};
 use elacsym::format::{Effects, Slot, deletions, path};
 use elacsym::lsm::entry::{ClaimKind, Id16, KeyedRequest, WriteEntry};
 use elacsym::lsm::state::{Block, Life, PinState};
@@ -42,6 +43,19 @@ pub(crate) fn name() -> NameRecord {
 pub(crate) fn genesis() -> Genesis {
     Genesis::Created {
         name: "golden".to_owned(),
+    }
+}
+
+pub(crate) fn marker() -> Marker {
+    Marker {
+        object: path::segment_parquet(namespace(), WalSeq(7), 0),
+        kind: KeyKind::Documents,
+        offset: Some(65_536),
+        expected: Some("crc32c 00112233".to_owned()),
+        found: None,
+        error: "object is damaged".to_owned(),
+        at: WRITTEN_AT,
+        node: BATCH,
     }
 }
 

@@ -93,8 +93,10 @@ async fn newest_state(node: &Node, id: NamespaceId) -> Result<Option<State>> {
 /// From the newest manifest on; `None` where the log was truncated meanwhile.
 async fn look(node: &Node, id: NamespaceId) -> Result<Option<State>> {
     let bucket = Arc::clone(&node.bucket);
-    let base = manifest::load_newest(&*bucket, id)
+    let base = manifest::load_newest(&*bucket, id, manifest::Wanted::ANY)
         .await?
+        .states
+        .map(|(state, _)| state)
         .unwrap_or_else(|| State::initial(Rotation::default()));
     let (clock, entropy) = (Arc::clone(&node.clock) as _, Arc::clone(&node.entropy) as _);
     let wal = Wal::new(bucket, clock, entropy, id, true);

@@ -41,6 +41,7 @@ pub(crate) fn query(filter: Option<Filter>, consistency: Consistency) -> Query {
         include: Include::Everything,
         distance_metric: None,
         consistency,
+        allow_degraded: false,
     }
 }
 

@@ -200,6 +200,7 @@ impl Node {
             include: Include::Everything,
             distance_metric: None,
             consistency,
+            allow_degraded: false,
         };
         let reply = self.engine.query(&name(), query).await.expect("a reply");
         reply.coverage.unindexed_rows

@@ -13,7 +13,7 @@ use crate::query::request::{Consistency, Include, Query, RankBy};
 use crate::runtime::Meter;
 use crate::types::{WalSeq, limits};
 
-const SERVED: [&str; 10] = [
+const SERVED: [&str; 11] = [
     "rank_by",
     "limit",
     "top_k",
@@ -24,10 +24,11 @@ const SERVED: [&str; 10] = [
     "distance_metric",
     "vector_encoding",
     "consistency",
+    "allow_degraded",
 ];
 
 /// What the API has and this version refuses by name.
-const LATER: [&str; 9] = [
+const LATER: [&str; 8] = [
     "aggregate_by",
     "group_by",
     "queries",
@@ -36,7 +37,6 @@ const LATER: [&str; 9] = [
     "as_of",
     "fusion",
     "explain",
-    "allow_degraded",
 ];
 
 /// Staleness of `eventual` where the request names none, seconds.
@@ -80,6 +80,7 @@ pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<(Query,
         include: parse_include(&fields)?,
         distance_metric,
         consistency: parse_consistency(&fields)?,
+        allow_degraded: parse_flag(&fields, "allow_degraded")?,
     };
     Ok((query, encoding))
 }
@@ -249,6 +250,15 @@ fn parse_encoding(fields: &Map<String, Value>) -> Result<VectorEncoding> {
             )),
         },
         Some(other) => Err(wrong_type("vector_encoding", other, "a string")),
+    }
+}
+
+/// A field that is true or false, and false where it is absent.
+fn parse_flag(fields: &Map<String, Value>, name: &str) -> Result<bool> {
+    match given(fields, name) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(other) => Err(wrong_type(name, other, "a boolean")),
     }
 }
 

@@ -22,6 +22,14 @@ struct QueryReply<'a> {
     rows: Rows<'a>,
     billing: Billing,
     performance: Performance,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<DegradedView<'a>>,
+}
+
+#[derive(Serialize)]
+struct DegradedView<'a> {
+    segments: &'a [String],
+    rows_missing: u64,
 }
 
 #[derive(Serialize)]
@@ -97,6 +105,10 @@ pub(in crate::http) fn encode_query(
             billable_logical_bytes_returned: returned,
         },
         performance: Performance::new(&reply.coverage, elapsed_ms),
+        degraded: reply.degraded.as_ref().map(|degraded| DegradedView {
+            segments: &degraded.segments,
+            rows_missing: degraded.rows_missing,
+        }),
     })
 }
 

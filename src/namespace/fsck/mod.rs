@@ -4,6 +4,8 @@
 //! object that is gone is judged once more by a fresh state. Read `survey.rs` first; what is referred to is
 //! decided in `format::references`.
 
+mod dropped;
+mod markers;
 mod names;
 mod objects;
 mod survey;
@@ -16,9 +18,11 @@ use super::handle::not_found;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, Genesis, StoreRecord};
 use crate::format::references::Standing;
-use crate::format::{dirty, path};
+use crate::format::{corrupt, dirty, path};
 use crate::store::Bucket;
 use crate::types::{Clock, Entropy, NamespaceId, NamespaceName};
+pub use markers::Marked;
+use markers::Markers;
 use survey::Survey;
 
 /// How often a namespace that changes under the check is looked at again.
@@ -57,6 +61,22 @@ pub enum Finding {
         /// Its length.
         bytes: u64,
     },
+    /// A server found an object damaged and marked it.
+    Quarantined {
+        /// The object.
+        object: String,
+        /// The marker: it may be removed once the object is whole.
+        marker: String,
+        /// What this check knows of the object.
+        now: Marked,
+    },
+    /// Objects that are not read.
+    Skipped {
+        /// Their prefix.
+        object: String,
+        /// Why.
+        why: String,
+    },
 }
 
 /// What a check came to.
@@ -64,6 +84,8 @@ pub enum Finding {
 pub struct Checked {
     /// Live namespaces looked at.
     pub namespaces: u64,
+    /// Dropped ones whose end was looked at.
+    pub dropped: u64,
     /// Objects read.
     pub objects: u64,
     /// Their bytes.
@@ -80,6 +102,12 @@ pub struct Checked {
     pub orphans: u64,
     /// Their bytes.
     pub orphan_bytes: u64,
+    /// Objects that servers have marked as damaged.
+    pub quarantined: u64,
+    /// Those of them that are whole again, or that nothing refers to any more.
+    pub mended: u64,
+    /// Prefixes that were not read.
+    pub skipped: u64,
 }
 
 impl Checked {
@@ -91,7 +119,7 @@ impl Checked {
 
 /// Checks one live namespace, or all and the store's own record, and tells findings as they come.
 ///
-/// Dropped namespaces are not looked at. Errors: `NotFound` for the name; `Unavailable` where the store does
+/// Of dropped namespaces only the end of the log is looked at; that the rest is not is told. Errors: `NotFound` for the name; `Unavailable` where the store does
 /// not answer: the check has not ended then. Cancel safe: nothing changes.
 pub async fn check(
     bucket: Arc<dyn Bucket>,
@@ -105,8 +133,13 @@ pub async fn check(
         clock,
         entropy,
         done: Checked::default(),
+        markers: Markers::default(),
+        only: only.is_some(),
         tell,
     };
+    if only.is_none() {
+        checker.load_markers(None).await?;
+    }
     if only.is_none() {
         checker
             .small(path::STORE, "every server", |key, bytes| {
@@ -118,6 +151,7 @@ pub async fn check(
     if only.is_none() {
         checker.dirty_hints().await?;
     }
+    checker.tell_markers();
     match only {
         Some(name) if !found => Err(not_found(name)),
         _ => Ok(checker.done),
@@ -130,6 +164,9 @@ struct Checker<'a> {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     done: Checked,
+    markers: Markers,
+    /// Whether one name is checked, and its markers are read once it is known what it means.
+    only: bool,
     tell: &'a mut (dyn FnMut(&Finding) + Send),
 }
 
@@ -143,13 +180,24 @@ enum Verdict {
 impl Checker<'_> {
     fn report(&mut self, finding: Finding) {
         match &finding {
-            Finding::Damaged { .. } => self.done.damaged += 1,
-            Finding::Missing { .. } => self.done.missing += 1,
+            Finding::Damaged { object, .. } => {
+                self.done.damaged += 1;
+                self.markers.bad(object);
+            }
+            Finding::Missing { object, .. } => {
+                self.done.missing += 1;
+                self.markers.bad(object);
+            }
             Finding::Advisory { .. } => self.done.advisory += 1,
             Finding::Orphan { bytes, .. } => {
                 self.done.orphans += 1;
                 self.done.orphan_bytes += bytes;
             }
+            Finding::Quarantined { now, .. } => {
+                self.done.quarantined += 1;
+                self.done.mended += u64::from(*now != Marked::Damaged);
+            }
+            Finding::Skipped { .. } => self.done.skipped += 1,
         }
         (self.tell)(&finding);
     }
@@ -168,7 +216,8 @@ impl Checker<'_> {
         });
     }
 
-    fn count(&mut self, bytes: usize) {
+    fn count(&mut self, object: &str, bytes: usize) {
+        self.markers.read(object);
         self.done.objects += 1;
         self.done.bytes += bytes as u64;
     }
@@ -182,7 +231,7 @@ impl Checker<'_> {
         let Some(found) = self.bucket.get(key).await?.found() else {
             return Ok(None);
         };
-        self.count(found.bytes.len());
+        self.count(key, found.bytes.len());
         Ok(Some(decode(key, &found.bytes)))
     }
 
@@ -240,12 +289,28 @@ impl Checker<'_> {
     }
 
     /// Checks one incarnation.
-    async fn namespace(&mut self, id: NamespaceId, named_by: &str) -> Result<()> {
+    async fn namespace(
+        &mut self,
+        id: NamespaceId,
+        name: &NamespaceName,
+        named_by: &str,
+    ) -> Result<()> {
         self.done.namespaces += 1;
-        self.small(&path::genesis(id), named_by, |key, bytes| {
-            record::decode::<Genesis>(key, bytes).map(drop)
-        })
-        .await?;
+        let genesis = path::genesis(id);
+        match self.decoded(&genesis, record::decode::<Genesis>).await? {
+            None => self.missing(&genesis, named_by),
+            Some(Err(error)) => self.damaged(&genesis, &error),
+            Some(Ok(Genesis::Created { name: born })) if born != name.as_str() => {
+                let error = corrupt(
+                    named_by,
+                    "name",
+                    name,
+                    format_args!("the birth of `{born}`"),
+                );
+                self.damaged(named_by, &error);
+            }
+            Some(Ok(_)) => {}
+        }
         self.advisory(&path::head(id), |key, bytes| {
             crate::format::manifest::decode(key, None, bytes).map(drop)
         })

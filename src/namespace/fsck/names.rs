@@ -78,7 +78,9 @@ impl Checker<'_> {
             Some(Ok(NameRecord::Created { namespace })) if k % 2 == 1 => {
                 open.live = Some((namespace, key.to_owned()));
             }
-            Some(Ok(NameRecord::Dropped { .. })) if k % 2 == 0 => {}
+            Some(Ok(NameRecord::Dropped { namespace })) if k % 2 == 0 => {
+                self.dropped(namespace, key).await?;
+            }
             Some(Ok(_)) => {
                 let error = "expected odd records to create and even ones to drop".to_owned();
                 let object = key.to_owned();
@@ -93,7 +95,10 @@ impl Checker<'_> {
     async fn close(&mut self, name: Option<Current>) -> Result<bool> {
         let Some(name) = name else { return Ok(false) };
         if let Some((id, record)) = &name.live {
-            self.namespace(*id, record).await?;
+            if self.only {
+                self.load_markers(Some(*id)).await?;
+            }
+            self.namespace(*id, &name.name, record).await?;
         }
         Ok(name.newest % 2 == 1)
     }

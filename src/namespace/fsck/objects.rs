@@ -73,7 +73,7 @@ impl Checker<'_> {
             };
             read += found.bytes.len();
             if let Err(error) = check.push(&found.bytes) {
-                self.count(read);
+                self.count(&file.path, read);
                 return Ok(Verdict::Damaged(error));
             }
         }
@@ -81,14 +81,18 @@ impl Checker<'_> {
         let GetOutcome::Found(beyond) = self.bucket.get_range(&file.path, beyond).await? else {
             return Ok(Verdict::Missing);
         };
-        self.count(read);
+        self.count(&file.path, read);
         Ok(match check.finish(&beyond.bytes) {
             Ok(()) => Verdict::Whole,
             Err(error) => Verdict::Damaged(error),
         })
     }
 
-    async fn bitmap(&mut self, bitmap: &Bitmap, gone: &mut Vec<(String, String)>) -> Result<()> {
+    pub(super) async fn bitmap(
+        &mut self,
+        bitmap: &Bitmap,
+        gone: &mut Vec<(String, String)>,
+    ) -> Result<()> {
         let deletions = &bitmap.deletions;
         match &deletions.bitmap {
             BitmapPlace::Empty => {}
@@ -102,11 +106,33 @@ impl Checker<'_> {
                 }
             }
             BitmapPlace::Stored(object) => {
-                let verdict = self.file(object, None).await?;
+                let verdict = match self.file(object, None).await? {
+                    Verdict::Whole => stored_bitmap(&*self.bucket, object, bitmap).await?,
+                    verdict => verdict,
+                };
                 self.judge(object, &bitmap.named_by, verdict, gone);
             }
         }
         Ok(())
+    }
+}
+
+/// Decodes a bitmap whose bytes are those that were written: they may still be no bitmap of its segment.
+async fn stored_bitmap(
+    bucket: &dyn Bucket,
+    object: &ObjectRef,
+    bitmap: &Bitmap,
+) -> Result<Verdict> {
+    let key = &object.path;
+    let Some(bytes) = bucket.get(key).await?.into_bytes() else {
+        return Ok(Verdict::Missing);
+    };
+    let decoded = deletions::open(key, &bytes)
+        .and_then(|bytes| deletions::decode(key, bytes, bitmap.rows, bitmap.deletions.rows));
+    match decoded {
+        Ok(_) => Ok(Verdict::Whole),
+        Err(error) if is_verdict(&error) => Ok(Verdict::Damaged(error)),
+        Err(error) => Err(error),
     }
 }
 

@@ -163,7 +163,7 @@ impl Checker<'_> {
         let GetOutcome::Found(found) = self.bucket.get(&key).await? else {
             return Ok(None);
         };
-        self.count(found.bytes.len());
+        self.count(&key, found.bytes.len());
         let decoded = codec::decode(&key, &found.bytes).and_then(|slot| {
             let header = &slot.header;
             match header.slot == place && seq.is_none_or(|seq| seq == header.seq) {

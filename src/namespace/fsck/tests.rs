@@ -5,7 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
+use crate::format::deletions;
+use crate::format::references::Bitmap;
+use crate::format::segment::object_ref;
+use crate::lsm::{BitmapPlace, Deletions};
 use crate::namespace::{Engine, EngineOptions, World};
+use crate::query::request::{Consistency, Include, Query, RankBy};
 use crate::runtime::{ComputePool, ManualClock, SeededEntropy};
 use crate::store::object::ObjectBucket;
 use crate::telemetry::Metrics;
@@ -36,17 +41,20 @@ fn upsert(ids: std::ops::Range<i64>) -> WriteBatch {
     }
 }
 
-/// A store with a flushed namespace: two segments, a bitmap, a tail of two slots.
-async fn flushed() -> (Arc<dyn Bucket>, Engine) {
-    let bucket: Arc<dyn Bucket> = Arc::new(ObjectBucket::memory());
-    let world = World {
-        bucket: Arc::clone(&bucket),
+fn flushed_world(bucket: &Arc<dyn Bucket>) -> World {
+    World {
+        bucket: Arc::clone(bucket),
         clock: clock(),
         entropy: entropy(),
         compute: Arc::new(ComputePool::new(1).expect("threads start")),
         metrics: Arc::new(Metrics::new().expect("metric names are unique")),
-    };
-    let engine = Engine::new(world, EngineOptions::default());
+    }
+}
+
+/// A store with a flushed namespace: two segments, a bitmap, a tail of two slots.
+async fn flushed() -> (Arc<dyn Bucket>, Engine) {
+    let bucket: Arc<dyn Bucket> = Arc::new(ObjectBucket::memory());
+    let engine = Engine::new(flushed_world(&bucket), EngineOptions::default());
     for round in 0..2 {
         let batch = upsert(round * 5..round * 5 + 10);
         engine.write(&name(), batch, None).await.expect("a commit");
@@ -221,4 +229,131 @@ async fn check_of_an_unknown_name_is_not_found() {
     let other = NamespaceName::parse("other").expect("a legal name");
     let error = check(bucket, clock(), entropy(), Some(&other), &mut |_| {}).await;
     assert_eq!(error.expect_err("none").code(), "namespace_not_found");
+}
+
+#[tokio::test]
+async fn bitmap_that_is_as_it_was_written_and_not_of_its_segment_is_damaged() {
+    let bucket: Arc<dyn Bucket> = Arc::new(ObjectBucket::memory());
+    let object = Bytes::from(deletions::seal(&deletions::encode(
+        &[1, 5].into_iter().collect(),
+    )));
+    bucket.put("dv", object.clone()).await.expect("a put");
+    for (rows, count, damaged) in [(6, 2, 0), (6, 3, 1), (5, 2, 1)] {
+        let bitmap = Bitmap {
+            deletions: Deletions {
+                generation: 1,
+                rows: count,
+                bitmap: BitmapPlace::Stored(object_ref("dv".to_owned(), &object)),
+            },
+            rows,
+            named_by: "manifest".to_owned(),
+        };
+        let mut checker = Checker {
+            bucket: Arc::clone(&bucket),
+            clock: clock(),
+            entropy: entropy(),
+            done: Checked::default(),
+            markers: Markers::default(),
+            only: false,
+            tell: &mut |_| {},
+        };
+        let mut gone = Vec::new();
+        let checked = checker.bitmap(&bitmap, &mut gone).await;
+        checked.expect("the store answers");
+        assert_eq!(checker.done.damaged, damaged, "{count} of {rows}");
+        assert_eq!(gone, []);
+    }
+}
+
+#[tokio::test]
+async fn check_looks_at_the_end_of_a_dropped_namespace_and_says_what_it_skips() {
+    let (bucket, engine) = flushed().await;
+    engine.delete(&name()).await.expect("a drop");
+    let (done, found) = run(&bucket).await;
+    assert!(done.is_clean(), "{found:?}");
+    assert_eq!((done.namespaces, done.dropped, done.skipped), (0, 1, 1));
+    let [Finding::Skipped { object, why }] = found.as_slice() else {
+        panic!("expected one prefix that is skipped: {found:?}");
+    };
+    assert!(
+        object.ends_with("/seg/") && why.contains("dropped"),
+        "{why}"
+    );
+    // Its log is read: damage in it is found.
+    let slot = keys(&bucket, "/wal/").await.pop().expect("a slot");
+    bucket
+        .put(&slot, Bytes::from_static(b"torn"))
+        .await
+        .expect("a put");
+    let (done, found) = run(&bucket).await;
+    assert_eq!(done.damaged, 1, "{found:?}");
+}
+
+#[tokio::test]
+async fn check_of_a_drop_that_the_log_does_not_know_names_the_record() {
+    let (bucket, _) = flushed().await;
+    let record = keys(&bucket, "00000001").await.remove(0);
+    let bytes = bucket.get(&record).await.expect("it answers").into_bytes();
+    let created = record::decode(&record, &bytes.expect("a record")).expect("a record");
+    let crate::format::record::NameRecord::Created { namespace } = created else {
+        panic!("the first record creates");
+    };
+    let dropped = crate::format::record::NameRecord::Dropped { namespace };
+    let key = path::name_record(&name(), 2);
+    let bytes = Bytes::from(record::encode(&dropped));
+    bucket.put(&key, bytes).await.expect("a put");
+    let (done, found) = run(&bucket).await;
+    assert_eq!(done.damaged, 1, "{found:?}");
+    let named =
+        |finding: &Finding| matches!(finding, Finding::Damaged { object, .. } if *object == key);
+    assert!(found.iter().any(named), "{found:?}");
+}
+
+#[tokio::test]
+async fn check_tells_whether_marked_objects_are_still_damaged() {
+    let (bucket, engine) = flushed().await;
+    let key = keys(&bucket, ".parquet").await.remove(0);
+    let whole = bucket.get(&key).await.expect("it answers").into_bytes();
+    let whole = whole.expect("it is there");
+    let bytes: Vec<u8> = whole.iter().map(|byte| !byte).collect();
+    bucket.put(&key, bytes.into()).await.expect("a put");
+    drop(engine);
+    let engine = Engine::new(flushed_world(&bucket), EngineOptions::default());
+    let all = Query {
+        rank_by: RankBy::Id,
+        limit: 100,
+        offset: 0,
+        filter: None,
+        include: Include::Everything,
+        distance_metric: None,
+        consistency: Consistency::Strong,
+        allow_degraded: false,
+    };
+    let answer = engine.query(&name(), all).await;
+    assert_eq!(answer.expect_err("damaged").code(), "data_corrupt");
+    engine.finish().await;
+    let told = async || {
+        let (done, found) = run(&bucket).await;
+        let told = found.into_iter().find_map(|finding| match finding {
+            Finding::Quarantined { object, now, .. } => Some((object, now)),
+            _ => None,
+        });
+        (told, done.quarantined, done.mended, done.damaged)
+    };
+    let of = |now| Some((key.clone(), now));
+    assert_eq!(told().await, (of(Marked::Damaged), 1, 0, 1));
+    bucket.put(&key, whole).await.expect("a put");
+    assert_eq!(told().await, (of(Marked::Whole), 1, 1, 0));
+    let world = flushed_world(&bucket);
+    let engine = Engine::new(world, EngineOptions::default());
+    engine.delete(&name()).await.expect("a drop");
+    assert_eq!(told().await, (of(Marked::Unreferenced), 1, 1, 0));
+    let marker = path::quarantine(&key);
+    bucket
+        .put(&marker, Bytes::from_static(b"torn"))
+        .await
+        .expect("a put");
+    let (done, _) = run(&bucket).await;
+    assert_eq!((done.quarantined, done.advisory), (0, 1));
+    assert!(done.is_clean());
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::lost::of_segment;
 use super::merge::{Found, Winner};
 use super::source::{Place, Source};
 use crate::error::{Error, Result};
@@ -89,10 +90,14 @@ async fn read(
     attrs: &[AttrId],
     with_id: bool,
 ) -> Result<Vec<SegmentBatch>> {
-    let batches = reader
-        .columns(attrs, with_id, Some(rows.into()), &Purpose::Rows, Ok)
-        .await?;
-    batches.try_collect().await
+    let read = async {
+        let batches = reader
+            .columns(attrs, with_id, Some(rows.into()), &Purpose::Rows, Ok)
+            .await?;
+        batches.try_collect().await
+    };
+    let read: Result<_> = read.await;
+    read.map_err(|error| of_segment(error, reader.segment()))
 }
 
 /// Makes the rows of an answer.
@@ -214,7 +219,8 @@ async fn documents_of(
     ids: Arc<[DocId]>,
     attrs: Arc<[AttrId]>,
 ) -> Result<Vec<SegmentBatch>> {
-    let found = reader.find(&ids).await?;
+    let found = reader.find(&ids).await;
+    let found = found.map_err(|error| of_segment(error, reader.segment()))?;
     let found = found.into_iter().flatten();
     let mut rows: Vec<u32> = found.filter(|row| live.contains(*row as usize)).collect();
     rows.sort_unstable();

@@ -2,9 +2,10 @@
 //!
 //! Owns: how tail and segments are searched together and what an answer says it covered. Must not know:
 //! HTTP, how a commit is made. Read `query` below first, then `scan.rs`, `tail.rs`, `segment.rs`,
-//! `merge.rs`, `fetch.rs`.
+//! `merge.rs`, `fetch.rs`; `lost.rs` is for objects that cannot be read.
 
 mod fetch;
+mod lost;
 mod merge;
 mod probe;
 mod scan;
@@ -14,22 +15,21 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::handle::{Namespace, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lsm::BitmapPlace;
+use crate::lsm::SegmentId;
 use crate::lsm::state::Life;
 use crate::query::reply::{Coverage, Reply};
 use crate::query::request::{Consistency, Query};
 use crate::query::{self};
 use crate::store::count::{RequestCounter, StoreCounts};
 
+pub(in crate::namespace) use lost::{Gone, RESTARTS_MAX, is_missing, judge, of_segment};
 pub(crate) use probe::Probe;
 use source::Source;
-
-/// How often a query starts over on a newer state because an object of its own is gone.
-const RESTARTS_MAX: u32 = 2;
 
 /// An answer, or that the namespace has been dropped under its handle.
 #[derive(Debug)]
@@ -38,11 +38,22 @@ pub(crate) enum Answer<T> {
     Dropped,
 }
 
+/// A query on its way, and what it does without.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    query: &'a Query,
+    counter: &'a RequestCounter,
+    /// What had been asked of the store once its first view was found.
+    probed: &'a StoreCounts,
+    left_out: &'a BTreeSet<SegmentId>,
+}
+
 impl Namespace {
     /// Answers one query. Cancel safe.
     ///
     /// A segment of the view may be replaced and deleted while it is read: then the query starts over on a
-    /// newer view. Errors: `Corrupted` where an object that the newest state refers to is gone.
+    /// newer view. Errors: `Corrupted` naming the object and the segment, where one that the newest state
+    /// refers to is gone or damaged and the query does not allow to answer without it.
     pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Answer<Reply>> {
         self.touch();
         let counter = RequestCounter::default();
@@ -57,39 +68,66 @@ impl Namespace {
         let mut view = self.view_at(query.consistency).await?;
         let probed = counter.snapshot();
         let mut restarts = 0;
+        // What a query that may be degraded does without. Each round restarts or leaves out one more.
+        let mut left_out = BTreeSet::new();
         loop {
-            let error = match self.query_view(query, &view, counter, &probed).await {
-                Err(error) if error.code() == "object_missing" => error,
+            let asked = Asked {
+                query,
+                counter,
+                probed: &probed,
+                left_out: &left_out,
+            };
+            let error = match self.query_view(asked, &view).await {
+                Err(error) => error,
                 answer => return answer,
             };
-            view = self.refresh().await?;
-            if restarts == RESTARTS_MAX {
-                return Err(lost(error, &view));
+            let damage = match is_missing(&error) {
+                false => error,
+                true => {
+                    let text = error.message().to_owned();
+                    let last = error.duplicate();
+                    match self.gone(error).await? {
+                        Gone::Lost(damage) => damage,
+                        Gone::Replaced(_) if restarts == RESTARTS_MAX => return Err(last),
+                        Gone::Replaced(newest) => {
+                            restarts += 1;
+                            view = newest;
+                            tracing::info!(
+                                namespace = %self.name,
+                                error = text,
+                                "an object that a query reads is gone, it starts over on a newer state"
+                            );
+                            continue;
+                        }
+                    }
+                }
+            };
+            if damage.kind() != ErrorKind::Corrupted || !query.allow_degraded {
+                return Err(damage);
             }
-            restarts += 1;
-            tracing::info!(
-                namespace = %self.name,
-                error = %error.message(),
-                "an object that a query reads is gone, it starts over on a newer state"
-            );
+            match lost::segment_in(&damage, &view) {
+                Some(segment) if left_out.insert(segment) => self.shared.note_damage(&damage),
+                _ => return Err(damage),
+            }
         }
     }
 
     /// Answers a query from one view.
-    async fn query_view(
-        &self,
-        query: &Query,
-        view: &Arc<View>,
-        counter: &RequestCounter,
-        probed: &StoreCounts,
-    ) -> Result<Answer<Reply>> {
+    async fn query_view(&self, asked: Asked<'_>, view: &Arc<View>) -> Result<Answer<Reply>> {
         if view.state.life != Life::Live {
             return Ok(Answer::Dropped);
         }
         let began_ms = self.shared.clock.monotonic_ms();
-        let kind = scan::kind_of(query);
-        let bound = Arc::new(query::bind(query, &view.schema)?);
-        let live = self.live_rows(view).await?;
+        let kind = scan::kind_of(asked.query);
+        let bound = Arc::new(query::bind(asked.query, &view.schema)?);
+        let live = match asked.left_out.is_empty() {
+            true => self.live_rows(view).await?,
+            false => self.live_rows_without(view, asked.left_out).await?,
+        };
+        let degraded = lost::degraded(view, asked.left_out);
+        let n_left_out = degraded
+            .as_ref()
+            .map_or(0, |lost| lost.segments.len() as u64);
         let source = Source::of(view, live, &self.shared);
         let found = scan::run(&source, &bound).await?;
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
@@ -97,14 +135,18 @@ impl Namespace {
             .metrics
             .query
             .observe(kind, elapsed_ms as f64 / 1_000.0, found.scanned_rows);
-        let store = counter.snapshot();
+        if degraded.is_some() {
+            self.shared.metrics.damage.degraded_queries_total.inc();
+        }
+        let (store, probed) = (asked.counter.snapshot(), asked.probed);
         let coverage = Coverage {
             as_of_seq: view.seq,
             rows_total: source.live_rows(),
             unindexed_rows: view.tail.live_rows,
             bytes_total: source.live_bytes(),
             segments_searched: found.segments_searched,
-            segments_pruned: found.segments_pruned,
+            // Those left out are told apart.
+            segments_pruned: found.segments_pruned.saturating_sub(n_left_out),
             store_gets: store.requests(),
             store_bytes: store.read_bytes,
             // At least: reads of segments come in waves that are not told apart.
@@ -114,6 +156,7 @@ impl Namespace {
         Ok(Answer::Is(Reply {
             rows: found.rows,
             coverage,
+            degraded,
         }))
     }
 
@@ -150,33 +193,4 @@ impl Namespace {
             }
         }
     }
-}
-
-/// What the last of several tries says: gone for good, or still being replaced.
-fn lost(error: Error, newest: &View) -> Error {
-    let object = error.details().iter().find(|(name, _)| *name == "object");
-    let Some((_, object)) = object else {
-        return error;
-    };
-    let referenced = newest.state.segments.iter().any(|segment| {
-        let deletions = match &segment.deletions.bitmap {
-            BitmapPlace::Stored(file) => Some(&file.path),
-            BitmapPlace::Empty | BitmapPlace::Inline(_) => None,
-        };
-        [
-            Some(&segment.parquet.path),
-            Some(&segment.index.path),
-            deletions,
-        ]
-        .contains(&Some(object))
-    });
-    if !referenced {
-        return error;
-    }
-    Error::corrupted(format!(
-        "object `{object}` is missing: the state at {} refers to it",
-        newest.seq
-    ))
-    .with_detail("object", object)
-    .with_source(error)
 }

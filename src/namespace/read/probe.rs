@@ -70,6 +70,9 @@ impl Namespace {
     async fn probe_once(&self) -> Result<Arc<View>> {
         let began_ms = self.shared.clock.monotonic_ms();
         let view = self.view();
+        if self.is_stopped() {
+            return self.refresh().await;
+        }
         if let Probed::Current { proof } = self.wal.probe(view.probe, view.proof()).await? {
             view.renew(proof);
             self.prove(began_ms);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::TryStreamExt;
 
+use super::lost::of_segment;
 use super::merge::Ordered;
 use super::source::{Part, Place};
 use crate::error::Result;
@@ -31,8 +32,15 @@ pub(super) enum Scanned {
     Ordered(Vec<Ordered>),
 }
 
-/// Scans a segment; `verdict` is what its stats say of the filter. Errors: of the reader. Cancel safe.
+/// Scans a segment; `verdict` is what its stats say of the filter. Errors: of the reader, naming the
+/// segment. Cancel safe.
 pub(super) async fn scan(part: Part, verdict: Verdict, query: &BoundQuery) -> Result<Scanned> {
+    let segment = Arc::clone(part.reader.segment());
+    let scanned = scan_part(part, verdict, query).await;
+    scanned.map_err(|error| of_segment(error, &segment))
+}
+
+async fn scan_part(part: Part, verdict: Verdict, query: &BoundQuery) -> Result<Scanned> {
     let filter = query.filter.as_ref().filter(|_| verdict != Verdict::Always);
     match &query.rank {
         BoundRank::Vector {

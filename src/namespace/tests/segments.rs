@@ -83,10 +83,26 @@ async fn query_of_an_object_that_the_newest_state_refers_to_and_is_gone_is_corru
             panic!("one segment: {paths:?}");
         };
         bucket.delete(path).await.expect("it is gone");
-        let cold = engine_on(Arc::clone(&bucket), 2);
+        let counting = Arc::new(Counting::new(Arc::clone(&bucket)));
+        let cold = engine_on(Arc::clone(&counting) as Arc<dyn Bucket>, 2);
+        cold.query(&name(), from(3_000))
+            .await
+            .expect("no segment can match");
+        let before = counting.snapshot();
         let error: Error = cold.query(&name(), all()).await.expect_err("rows are gone");
         assert_eq!(error.kind(), ErrorKind::Corrupted, "{error:?}");
         assert!(error.message().contains(path.as_str()), "{error:?}");
+        let named = error.details().iter().any(|(name, _)| *name == "segment");
+        assert!(named, "{error:?}");
+        // The probe and the refresh, of two each; the footer, and the documents where there is one. A state that
+        // refers to the object still is asked once.
+        let footer = u64::from(end == ".parquet");
+        let cost = counting.snapshot() - before;
+        assert_eq!(
+            cost.get + cost.get_range,
+            2 + 2 + 1 + footer,
+            "{end}: {cost:?}"
+        );
     }
 }
 

@@ -11,8 +11,9 @@ use crate::lsm::entry::Id16;
 use crate::lsm::state::{BatchFate, Life};
 use crate::lsm::{Applied, Entry, Latest, State};
 use crate::manifest::{self, Written};
+use crate::namespace::bind;
 use crate::namespace::handle::{Log, Namespace, not_found};
-use crate::namespace::{bind, open};
+use crate::namespace::read::{Gone, is_missing, judge};
 use crate::runtime::{FailPoint, failpoint};
 use crate::telemetry::metrics::AppendOutcome;
 use crate::types::document::WriteOutcome;
@@ -68,7 +69,14 @@ impl Namespace {
                 Ok(stored) => stored,
                 Err(error) => {
                     *slot = Some(log);
-                    return Err(error);
+                    if !is_missing(&error) {
+                        return Err(error);
+                    }
+                    let newest = self.catch_up(slot).await?.view;
+                    match judge(error, &newest) {
+                        Gone::Lost(damage) => return Err(damage),
+                        Gone::Replaced(_) => continue,
+                    }
                 }
             };
             let (log, group) = self.evaluate(log, stored, requests, batch).await?;
@@ -174,8 +182,13 @@ impl Namespace {
         effects: Effects,
         body: &Body,
     ) -> Result<Tried> {
+        if self.is_stopped() {
+            // What lies after a slot that cannot be read is not known: nothing is sent.
+            self.catch_up(slot).await?;
+            return Ok(Tried::Again);
+        }
         let mut log = self.take_log(slot).await?;
-        let from = log.state.seq.next();
+        let (from, anchor) = (log.state.seq.next(), log.state.anchor());
         let appended = self.wal.append(&log.state, body, &mut log.proof).await;
         self.shared.writable.note(&appended, body.len());
         match appended {
@@ -203,14 +216,21 @@ impl Namespace {
                 *slot = Some(log);
                 // A lost slot proves that the batch is absent only while the log is whole: a void slot of a
                 // truncated block may have hidden a commit of ours whose answer was lost.
-                let unread = |error: Error| {
-                    Error::outcome_unknown("a commit lost its slot and the log cannot be read")
-                        .with_source(error)
-                };
-                if self.catch_up(slot).await.map_err(unread)?.reopened {
-                    return self.look_up(slot, batch, from).await;
+                match self.catch_up(slot).await {
+                    Ok(caught_up) if caught_up.reopened => self.look_up(slot, batch, from).await,
+                    Ok(_) => Ok(Tried::Again),
+                    // The slot is another's, and damaged. Whole as the log is, the batch is in none.
+                    Err(error)
+                        if error.kind() == ErrorKind::Corrupted
+                            && matches!(self.wal.anchor_holds(anchor).await, Ok(true)) =>
+                    {
+                        Err(error)
+                    }
+                    Err(error) => Err(Error::outcome_unknown(
+                        "a commit lost its slot and the log cannot be read",
+                    )
+                    .with_source(error)),
                 }
-                Ok(Tried::Again)
             }
             Ok(Appended::Reopen) => {
                 self.shared.metrics.wal.anchor_failures_total.inc();
@@ -270,7 +290,7 @@ impl Namespace {
         if reopening.before().await.is_some() {
             return Err(unknown(Error::unavailable("failpoint w4")));
         }
-        let log = open::open_log(&self.wal, None).await.map_err(unknown)?;
+        let log = self.open_again().await.map_err(unknown)?;
         // An error after it is the false alarm by itself: the log must find the batch.
         let _ = reopening.after().await;
         let fate = batch.map_or(BatchFate::Forgotten, |batch| {

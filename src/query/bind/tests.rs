@@ -40,6 +40,7 @@ fn ask(change: impl FnOnce(&mut Query)) -> Result<BoundQuery> {
         include: Include::Nothing,
         distance_metric: None,
         consistency: Consistency::Strong,
+        allow_degraded: false,
     };
     change(&mut query);
     bind(&query, &schema())

@@ -10,6 +10,7 @@ use super::coalesce::Piece;
 use super::{CachedFile, Inner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::clock::within_ms;
+use crate::runtime::{FailPoint, failpoint};
 
 /// Fetches a piece and returns its wanted blocks, each proved and each an allocation of its own.
 ///
@@ -85,8 +86,14 @@ async fn get(
     proved: &mut Vec<(u32, Bytes)>,
 ) -> Result<Vec<Wrong>> {
     let range = file.range_of(run);
+    let fetching = failpoint::reach(FailPoint::M1);
+    let mut spoilt = fetching.before().await.is_some();
     let outcome = inner.bucket.get_range(&file.path, range.clone()).await?;
-    let body = outcome.into_bytes().ok_or_else(|| missing(file))?;
+    let mut body = outcome.into_bytes().ok_or_else(|| missing(file))?;
+    spoilt |= fetching.after().await.is_some();
+    if spoilt {
+        body = flipped(&body);
+    }
     inner.metrics.fetched_bytes_total.inc_by(body.len() as u64);
     let mut wrong = Vec::new();
     for &number in wanted {
@@ -96,6 +103,15 @@ async fn get(
         }
     }
     Ok(wrong)
+}
+
+/// What a fault on the way, or in memory, leaves of bytes: one bit is another.
+fn flipped(body: &Bytes) -> Bytes {
+    let mut bytes = body.to_vec();
+    if let Some(first) = bytes.first_mut() {
+        *first ^= 1;
+    }
+    bytes.into()
 }
 
 /// The bytes of a block in a body that begins at `body_start`, if they match its checksum.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use elacsym::error::Result;
 use elacsym::format::path;
-use elacsym::format::record::{self, StoreRecord};
+use elacsym::format::record::{self, Marker, StoreRecord};
 use elacsym::namespace::fsck::{self, Finding};
 use elacsym::namespace::{Engine, EngineOptions, World};
 use elacsym::query::reply::Row;
@@ -27,7 +27,7 @@ const DOCUMENTS: i64 = 6_000;
 #[derive(Debug, PartialEq)]
 pub(super) struct Answered {
     pub(super) rows: Vec<Row>,
-    seq: WalSeq,
+    pub(super) seq: WalSeq,
     rows_total: u64,
 }
 
@@ -42,6 +42,11 @@ pub(super) struct Library {
 
 fn name() -> NamespaceName {
     NamespaceName::parse("library").expect("a legal name")
+}
+
+/// A second, smaller namespace: objects may be swapped with its own.
+fn other() -> NamespaceName {
+    NamespaceName::parse("archive").expect("a legal name")
 }
 
 fn upsert(ids: impl IntoIterator<Item = i64>, round: i64) -> WriteBatch {
@@ -88,6 +93,7 @@ fn questions() -> Vec<Query> {
         include: Include::Everything,
         distance_metric: None,
         consistency: Consistency::Strong,
+        allow_degraded: false,
     };
     let filter = Filter::Compare {
         attribute: "year".to_owned(),
@@ -160,6 +166,14 @@ impl Library {
                 write(upsert([7_003, 8_000 + round], round)).await;
             }
             write(delete([7_001, 1])).await;
+            for round in 0..3 {
+                let batch = upsert(100 * round..100 * round + 150, round);
+                let written = engine.write(&other(), batch, None).await;
+                written.expect("a commit");
+                engine.flush(&other()).await.expect("a flush");
+            }
+            let written = engine.write(&other(), upsert([5, 600], 4), None).await;
+            written.expect("a commit");
             engine.finish().await;
             let record = StoreRecord {
                 store: NamespaceId(uuid::Uuid::from_u128(1)),
@@ -200,8 +214,13 @@ impl Library {
         self.runtime.block_on(async {
             let engine = self.engine(2).await;
             let mut answers = Vec::new();
-            for query in questions() {
-                let reply = engine.query(&name(), query).await;
+            let mut asked: Vec<_> = questions()
+                .into_iter()
+                .map(|query| (name(), query))
+                .collect();
+            asked.extend(questions().pop().map(|query| (other(), query)));
+            for (name, query) in asked {
+                let reply = engine.query(&name, query).await;
                 answers.push(reply.map(|reply| Answered {
                     rows: reply.rows,
                     seq: reply.coverage.as_of_seq,
@@ -224,7 +243,9 @@ impl Library {
                 Finding::Damaged { object, .. } | Finding::Missing { object, .. } => {
                     found.push(object.clone());
                 }
-                Finding::Advisory { .. } => {}
+                Finding::Advisory { .. }
+                | Finding::Quarantined { .. }
+                | Finding::Skipped { .. } => {}
                 Finding::Orphan { object, .. } => found.push(format!("orphan {object}")),
             };
             let done = fsck::check(store, clock, entropy, None, &mut tell).await;
@@ -234,10 +255,30 @@ impl Library {
         })
     }
 
-    pub(super) fn write(&self, objects: &BTreeMap<String, Vec<u8>>) {
+    /// Writes objects over, or takes them away.
+    pub(super) fn write(&self, objects: &BTreeMap<String, Option<Vec<u8>>>) {
         for (key, bytes) in objects {
-            std::fs::write(self.dir.path().join(key), bytes).expect("the object can be written");
+            let path = self.dir.path().join(key);
+            match bytes {
+                Some(bytes) => std::fs::write(path, bytes).expect("the object can be written"),
+                None => std::fs::remove_file(path).expect("the object can be removed"),
+            }
         }
+    }
+
+    /// The objects that servers have marked as damaged; the markers are taken away.
+    pub(super) fn take_marks(&self) -> Vec<String> {
+        let root = self.dir.path().join(path::QUARANTINE);
+        if !root.exists() {
+            return Vec::new();
+        }
+        let marks = read_all(&root);
+        std::fs::remove_dir_all(&root).expect("the markers can be removed");
+        let marked = marks.iter().map(|(key, bytes)| {
+            let marker: Marker = record::decode(key, bytes).expect("a marker");
+            marker.object
+        });
+        marked.collect()
     }
 
     pub(super) fn restore<'a>(&self, keys: impl Iterator<Item = &'a String>) {

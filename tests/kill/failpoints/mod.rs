@@ -4,6 +4,7 @@
 //! idempotency keys, the strike, and then the audit of every write, answered or not, through the process
 //! itself where it lives, through another server beside it, and through one started afterwards.
 
+mod flip;
 mod flush;
 mod stage;
 mod table;

@@ -10,7 +10,7 @@ use crate::http::dto::query::VectorEncoding;
 use crate::http::dto::reply::encode_query;
 use crate::http::dto::write::encode_write;
 use crate::namespace::describe::{Description, NamespacePage};
-use crate::query::reply::{Coverage, Reply, Row};
+use crate::query::reply::{Coverage, Degraded, Reply, Row};
 use crate::types::document::WriteOutcome;
 use crate::types::{
     AttributeType, DistanceMetric, DocId, NamespaceName, NamespaceSchema, Timestamp, Value, WalSeq,
@@ -43,7 +43,21 @@ fn reply() -> Reply {
             unindexed_rows: 1,
             ..Coverage::default()
         },
+        degraded: None,
     }
+}
+
+#[test]
+fn reply_that_lacks_segments_says_so() {
+    let mut reply = reply();
+    reply.degraded = Some(Degraded {
+        segments: vec!["3/0".to_owned(), "9/0".to_owned()],
+        rows_missing: 12,
+    });
+    let bytes = encode_query(&reply, VectorEncoding::Float, 0).expect("encodes");
+    let text = String::from_utf8(bytes).expect("UTF-8");
+    let end = r#","degraded":{"segments":["3/0","9/0"],"rows_missing":12}}"#;
+    assert!(text.ends_with(end), "{text}");
 }
 
 #[test]

@@ -515,3 +515,24 @@ fn write_integers_beyond_f64_stay_exact() {
         RawValue::Numbers { integers: true, .. }
     ));
 }
+
+#[test]
+fn query_allow_degraded_is_a_boolean_and_off_unless_asked_for() {
+    let flag = |field: &str| {
+        let body = format!(r#"{{"filters":["a","Eq",1],"limit":1{field}}}"#);
+        parse_query(body.as_bytes()).map(|(query, _)| query.allow_degraded)
+    };
+    for (field, expected) in [
+        ("", false),
+        (r#","allow_degraded":null"#, false),
+        (r#","allow_degraded":false"#, false),
+        (r#","allow_degraded":true"#, true),
+    ] {
+        assert_eq!(flag(field).ok(), Some(expected), "{field}");
+    }
+    for wrong in ["1", r#""true""#, "[]", "{}"] {
+        let error = flag(&format!(r#","allow_degraded":{wrong}"#)).expect_err(wrong);
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{wrong}");
+        assert!(error.message().contains("allow_degraded"), "{error}");
+    }
+}
