@@ -170,6 +170,24 @@ pub fn wal_prefix(id: NamespaceId) -> String {
     format!("ns/{id}/wal/")
 }
 
+/// All marks of its floors, lowest first in key order.
+pub fn floor_prefix(id: NamespaceId) -> String {
+    format!("ns/{id}/floor/")
+}
+
+/// The mark of a floor: it has no bytes, its date says since when the floor has stood.
+pub fn floor(id: NamespaceId, block: u64) -> String {
+    format!("ns/{id}/floor/{block:012}")
+}
+
+/// The floor that a mark's key names.
+pub fn parse_floor(id: NamespaceId, key: &str) -> Result<u64> {
+    key.strip_prefix(&floor_prefix(id))
+        .and_then(|digits| digits.parse().ok())
+        .filter(|block| floor(id, *block) == key)
+        .ok_or_else(|| Error::corrupted(format!("object `{key}` is not the mark of a floor")))
+}
+
 /// All its manifests, newest first in key order.
 pub fn manifest_prefix(id: NamespaceId) -> String {
     format!("ns/{id}/manifest/")

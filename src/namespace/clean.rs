@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::handle::Namespace;
 use super::write::Tried;
 use crate::error::{Error, Result};
@@ -16,7 +18,7 @@ use crate::types::{SlotName, Timestamp, WalSeq};
 /// How long slots stay after the truncation that gave them up, on stores that are reached over HTTP: by
 /// the store's own clock, longer than any node trusts its proof. Milliseconds.
 const LOG_GRACE_MS: i64 = 60 * 60 * 1_000;
-/// Floors closer together than this wait as one, milliseconds: bounds how many are remembered.
+/// Floors closer together than this wait as one, milliseconds: bounds how many marks there are.
 const FLOOR_STEP_MS: i64 = LOG_GRACE_MS / 60;
 /// Manifests that always stay.
 const MANIFESTS_KEPT: usize = 2;
@@ -77,27 +79,40 @@ impl Namespace {
     }
 
     /// The highest floor that has stood for the grace; 0 where none has. `floor` is the present one.
+    ///
+    /// Since when a floor has stood is said by its mark, an object made after it was decided and dated by the
+    /// store: no node has to stay, or to keep the namespace open, for as long as the grace. A floor that rises
+    /// must not make the ones below it wait again, or a busy log would never shrink: each has a mark.
     async fn floor_past_grace(&self, floor: u64) -> Result<u64> {
-        if self.shared.bucket.kind() != StoreKind::Http {
+        let bucket = &*self.shared.bucket;
+        if bucket.kind() != StoreKind::Http || floor == 0 {
             return Ok(floor);
         }
         let Some(now) = self.store_time().await? else {
             return Ok(0);
         };
-        let age_ms = |since: Timestamp| now.0.saturating_sub(since.0);
-        // This node may have learnt of a floor late; that only makes it wait longer. A floor that rises must not
-        // make the ones below it wait again, or a busy log would never shrink.
-        let mut floors = self.flusher.floors.lock();
-        let is_due = floors
-            .last_key_value()
-            .is_none_or(|(newest, since)| *newest < floor && age_ms(*since) >= FLOOR_STEP_MS);
-        if is_due {
-            floors.insert(floor, now);
+        let mut marks = Vec::new();
+        for listed in bucket
+            .list(&path::floor_prefix(self.id()), None, None)
+            .await?
+        {
+            let age_ms = now.0.saturating_sub(listed.last_modified.0);
+            marks.push((path::parse_floor(self.id(), &listed.key)?, age_ms));
         }
-        let mut standing = floors.iter().rev();
-        let past = standing.find(|(_, since)| age_ms(**since) >= LOG_GRACE_MS);
-        let past = past.map_or(0, |(floor, _)| *floor);
-        floors.retain(|known, _| *known >= past);
+        let newest = marks.last();
+        if newest.is_none_or(|(newest, age_ms)| *newest < floor && *age_ms >= FLOOR_STEP_MS) {
+            // Another node's mark of the same floor is as good, and one that came to nothing is made after the
+            // next flush.
+            bucket
+                .create(&path::floor(self.id(), floor), Bytes::new())
+                .await?;
+        }
+        let standing = |(mark, age_ms): &&(u64, i64)| *mark <= floor && *age_ms >= LOG_GRACE_MS;
+        let past = marks.iter().rev().find(standing);
+        let past = past.map_or(0, |(mark, _)| *mark);
+        for (mark, _) in marks.iter().filter(|(mark, _)| *mark < past) {
+            bucket.delete(&path::floor(self.id(), *mark)).await?;
+        }
         Ok(past)
     }
 

@@ -25,7 +25,7 @@ use crate::lsm::{
 use crate::runtime::clock::sleep_ms;
 use crate::runtime::{FailPoint, failpoint};
 use crate::store::{Resolved, StoreKind, create_once};
-use crate::types::{ObjectRef, Timestamp, WalSeq, limits};
+use crate::types::{ObjectRef, WalSeq, limits};
 
 /// The longest that another flusher's claim is respected, milliseconds of this node's clock.
 const PATIENCE_MS_MAX: u64 = 60_000;
@@ -46,8 +46,6 @@ pub(crate) struct Flusher {
     /// Before when no flush is begun for the tail's size: the last one failed. Monotonic milliseconds.
     not_before_ms: AtomicU64,
     claims: Mutex<Claims>,
-    /// When, by the store's clock, this node first saw each floor of the log.
-    pub(super) floors: Mutex<BTreeMap<u64, Timestamp>>,
 }
 
 /// What this node knows of the claims of other flushers.

@@ -302,11 +302,12 @@ async fn log_of_a_busy_namespace_is_truncated_an_hour_behind_over_http() {
         },
         ..EngineOptions::default()
     };
-    let engine = engine_with(Arc::clone(&bucket), 1, options);
     let mut model = Model::new();
     let mut slots_at = Vec::new();
-    // Two hours and a half of a flush every ten minutes, each of which raises the floor.
+    // Two hours and a half of a flush every ten minutes, each of which raises the floor, and each by another
+    // engine: none stays for as long as the grace.
     for round in 0..15 {
+        let engine = engine_with(Arc::clone(&bucket), round + 1, options.clone());
         churn(&engine, &mut model, round, 8).await;
         engine.flush(&name()).await.expect("a flush");
         let listed = bucket.list("ns/", None, None).await.expect("a listing");
@@ -318,6 +319,14 @@ async fn log_of_a_busy_namespace_is_truncated_an_hour_behind_over_http() {
     assert!(is_whole, "slots went before the hour: {slots_at:?}");
     let (last, most) = (slots_at[14], slots_at.iter().max());
     assert!(last < 130, "{last} slots are left, {most:?} at most");
+    let listed = bucket.list("ns/", None, None).await.expect("a listing");
+    let marks = listed
+        .iter()
+        .filter(|object| object.key.contains("/floor/"));
+    assert!(
+        marks.count() <= 8,
+        "marks below the one that counts are gone"
+    );
     assert_eq!(rows(&engine_on(bucket, 2)).await, expected(&model));
 }
 
