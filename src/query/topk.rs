@@ -123,7 +123,6 @@ impl<T: Ord> Eq for Candidate<T> {}
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use proptest::test_runner::RngSeed;
 
     use super::TopK;
 
@@ -169,12 +168,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig {
-            rng_seed: RngSeed::Fixed(1),
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        })]
-
         #[test]
         fn topk_of_any_pairs_equals_sorted_prefix(
             // Few distinct distances, so that ties decide often.

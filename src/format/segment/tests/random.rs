@@ -13,7 +13,7 @@ fn any_type() -> impl Strategy<Value = AttributeType> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn seal_of_random_schemas_and_rows_reads_back(
