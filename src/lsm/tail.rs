@@ -12,18 +12,16 @@
 //! Its bytes in memory are those of the rows and of all that is kept for each of them: when it was born and
 //! died, its place in the index of ids, its id as one that was touched (`weight.rs`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 use super::weight;
 use crate::error::{Error, Result};
 use crate::rows;
-use crate::types::{DocId, NamespaceSchema, WalSeq, limits};
+use crate::types::{DocId, NamespaceSchema, RowMap, WalSeq, limits};
 
 /// Chunks of so many rows are left alone: a scan gains nothing from larger ones, and a commit of many rows is
 /// not copied.
@@ -204,7 +202,7 @@ enum Place {
 #[derive(Debug, Default)]
 pub struct Tail {
     chunks: Vec<Arc<Chunk>>,
-    index: HashMap<DocId, Place, RandomState>,
+    index: RowMap<DocId, Place>,
     touched: Arc<Touched>,
     live_rows: u64,
     next_ordinal: u64,

@@ -7,6 +7,7 @@ pub mod document;
 pub mod filter;
 pub mod id;
 pub mod limits;
+pub mod map;
 pub mod schema;
 pub mod segment;
 pub mod sequence;
@@ -14,6 +15,7 @@ pub mod value;
 
 pub use clock::{Clock, Entropy, Timestamp};
 pub use id::{DocId, IdKind, NamespaceId, NamespaceName};
+pub use map::{RowMap, RowSet};
 pub use schema::{AttrId, AttributeSchema, DistanceMetric, NamespaceSchema};
 pub use segment::{AttributeStats, Bound, FooterRef, ObjectRef, Stats};
 pub use sequence::{Nonce, SlotName, WalSeq};

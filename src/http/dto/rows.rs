@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::types::document::{Document, RawValue};
 
 /// A name's place among the known ones, beyond its text.
-const NAME_BYTES: usize = 4 * size_of::<(Name, usize)>() + HEAP_BYTES;
+const NAME_BYTES: usize = 4 * size_of::<(Name, Name, usize)>() + HEAP_BYTES;
 
 const ID: &str = "an id: an unsigned integer or a string";
 

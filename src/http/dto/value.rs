@@ -1,7 +1,6 @@
 //! Values of documents straight from JSON: number lists stay flat, because most of them are vectors.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use super::json::{HEAP_BYTES, Scope, room};
 use super::numbers;
 use crate::error::{Error, Result};
 use crate::types::document::RawValue;
-use crate::types::{limits, schema};
+use crate::types::{RowMap, limits, schema};
 
 /// A name shared among rows.
 pub(super) type Name = Arc<str>;
@@ -187,7 +186,7 @@ fn mixed<'de, A: SeqAccess<'de>>(
 /// The attribute names of one request, each allocated and checked once, and the row that used it last.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    known: RefCell<HashMap<Name, usize>>,
+    known: RefCell<RowMap<Name, (Name, usize)>>,
 }
 
 impl Names {
@@ -201,12 +200,11 @@ impl Names {
     /// Errors: `InvalidRequest` for an illegal name, over the limit of names, or twice in row `row_idx`.
     pub(super) fn intern(&self, name: &str, row_idx: usize) -> Result<Name> {
         let mut known = self.known.borrow_mut();
-        if let Some((shared, _)) = known.get_key_value(name) {
-            let shared = Arc::clone(shared);
-            if known.insert(Arc::clone(&shared), row_idx + 1) == Some(row_idx + 1) {
+        if let Some((shared, last_row)) = known.get_mut(name) {
+            if std::mem::replace(last_row, row_idx + 1) == row_idx + 1 {
                 return Err(super::json::duplicate(name));
             }
-            return Ok(shared);
+            return Ok(Arc::clone(shared));
         }
         if matches!(name, "$ttl_seconds" | "$expires_at") {
             return Err(super::json::unsupported(format!("`{name}`")));
@@ -223,7 +221,7 @@ impl Names {
             return Err(Error::invalid(message));
         }
         let shared = Name::from(name);
-        known.insert(Arc::clone(&shared), row_idx + 1);
+        known.insert(Arc::clone(&shared), (Arc::clone(&shared), row_idx + 1));
         Ok(shared)
     }
 }

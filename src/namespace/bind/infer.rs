@@ -1,11 +1,9 @@
 //! Types of attributes nothing declared, from the first value that has one.
 
-use std::collections::HashSet;
-
 use crate::error::{Error, Result};
 use crate::rows::raw::{self, Mismatch};
 use crate::types::document::{Document, RawValue};
-use crate::types::{AttributeType, NamespaceSchema, schema};
+use crate::types::{AttributeType, NamespaceSchema, RowSet, schema};
 
 /// The one name that is inferred as a vector.
 const VECTOR: &str = "vector";
@@ -20,7 +18,7 @@ pub(super) fn infer(grown: &mut NamespaceSchema, documents: &[Document]) -> Resu
         .filter(|(_, attribute)| attribute.kind != AttributeType::ArrayUnknown)
         .map(|(name, _)| name.clone())
         .collect();
-    let mut settled: HashSet<&str> = known.iter().map(String::as_str).collect();
+    let mut settled: RowSet<&str> = known.iter().map(String::as_str).collect();
     for (row, document) in documents.iter().enumerate() {
         for (name, value) in &document.attributes {
             let name = name.as_ref();

@@ -6,8 +6,6 @@ mod infer;
 mod rows;
 mod schema;
 
-use std::collections::HashSet;
-
 use arrow::array::RecordBatch;
 
 pub use schema::bind_schema;
@@ -15,7 +13,7 @@ pub use schema::bind_schema;
 use crate::error::{Error, Result};
 use crate::filter::{self, BoundFilter};
 use crate::types::document::{RawValue, WriteBatch};
-use crate::types::{DocId, NamespaceSchema};
+use crate::types::{DocId, NamespaceSchema, RowSet};
 
 use crate::rows::raw;
 
@@ -82,7 +80,8 @@ pub fn bind(current: &NamespaceSchema, write: &WriteBatch) -> Result<BoundWrite>
 /// Binds all ids; the first upsert of a namespace decides their kind if nothing declared it.
 fn bind_ids(schema: &mut NamespaceSchema, write: &WriteBatch) -> Result<(Vec<DocId>, Vec<DocId>)> {
     let mut kind = schema.id_kind;
-    let mut seen = HashSet::with_capacity(write.upserts.len() + write.deletes.len());
+    let mut seen = RowSet::default();
+    seen.reserve(write.upserts.len() + write.deletes.len());
     let mut bind = |place: &str, at: usize, id: &RawValue| -> Result<DocId> {
         let id = raw::doc_id(kind, id)
             .map_err(|error| Error::invalid(format!("{place} {at}: {}", error.message())))?;

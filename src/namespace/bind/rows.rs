@@ -1,7 +1,5 @@
 //! Documents become one batch of rows in the layout of the grown schema.
 
-use std::collections::HashMap;
-
 use arrow::array::RecordBatch;
 
 use super::infer::{at, mismatch, place};
@@ -10,7 +8,7 @@ use crate::rows::build::{ColumnBuilder, ColumnKind, RowsBuilder};
 use crate::rows::layout;
 use crate::rows::raw::{self, Mismatch};
 use crate::types::document::{Document, RawValue};
-use crate::types::{AttributeType, DocId, NamespaceSchema, Value, limits};
+use crate::types::{AttributeType, DocId, NamespaceSchema, RowMap, Value, limits};
 
 /// One attribute as rows are built: where it goes and what it may hold.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +44,7 @@ pub(super) fn build(
     documents: &[Document],
     ids: Vec<DocId>,
 ) -> Result<(Vec<DocId>, RecordBatch)> {
-    let slots: HashMap<&str, Slot> = layout::attributes_in_order(schema)
+    let slots: RowMap<&str, Slot> = layout::attributes_in_order(schema)
         .into_iter()
         .enumerate()
         .map(|(position, (name, attribute))| {

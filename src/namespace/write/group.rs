@@ -14,7 +14,7 @@ use crate::lsm::{Entry, Latest, State, Tail};
 use crate::namespace::bind::{self, BoundWrite};
 use crate::rows;
 use crate::types::document::WriteOutcome;
-use crate::types::{DocId, NamespaceSchema, WalSeq};
+use crate::types::{DocId, NamespaceSchema, RowMap, WalSeq};
 
 /// What became of one request.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ struct Draft<'a> {
     stored: &'a Stored,
     schema: Arc<NamespaceSchema>,
     batches: Vec<RecordBatch>,
-    newest: HashMap<DocId, Newest>,
+    newest: RowMap<DocId, Newest>,
     keyed: Vec<(usize, KeyedRequest)>,
     n_requests: usize,
 }
@@ -94,7 +94,7 @@ impl<'a> Draft<'a> {
             stored,
             schema: Arc::clone(&state.schema),
             batches: Vec::new(),
-            newest: HashMap::new(),
+            newest: RowMap::default(),
             keyed: Vec::new(),
             n_requests: 0,
         }
@@ -170,6 +170,7 @@ impl<'a> Draft<'a> {
             ..WriteOutcome::default()
         };
         let batch = self.batches.len();
+        self.newest.reserve(applying.len() + bound.deletes.len());
         for row in applying {
             let id = bound.ids[row as usize].clone();
             outcome.bytes_written += rows::row_bytes(&bound.rows, row as usize);
