@@ -181,6 +181,10 @@ impl Bucket for Counting {
         self.inner.delete(key).await
     }
 
+    async fn let_go(&self, key: &str) {
+        self.inner.let_go(key).await;
+    }
+
     fn kind(&self) -> StoreKind {
         self.inner.kind()
     }

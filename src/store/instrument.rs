@@ -194,6 +194,10 @@ impl Bucket for Instrumented {
         outcome
     }
 
+    async fn let_go(&self, key: &str) {
+        self.inner.let_go(key).await;
+    }
+
     fn kind(&self) -> StoreKind {
         self.inner.kind()
     }

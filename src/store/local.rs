@@ -195,6 +195,16 @@ impl Bucket for LocalBucket {
             .await
     }
 
+    async fn let_go(&self, key: &str) {
+        let name = key.to_owned();
+        let _ = self
+            .run("let_go", key, move |disk| {
+                disk.let_go(&name);
+                Ok(())
+            })
+            .await;
+    }
+
     fn kind(&self) -> StoreKind {
         StoreKind::Local
     }
@@ -301,6 +311,18 @@ impl Disk {
             bytes: bytes.into(),
             store_date: None,
         }))
+    }
+
+    /// Gives up the memory that caches a file, for others to use: writing into memory that is in use already is
+    /// several times as fast as having more of it.
+    fn let_go(&self, key: &str) {
+        #[cfg(target_os = "linux")]
+        if let Ok(file) = File::open(self.place(key).0) {
+            use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+            let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = key;
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -152,6 +152,9 @@ pub trait Bucket: Send + Sync + fmt::Debug {
     ) -> Result<Vec<Listed>, StoreError>;
     /// Deletes an object; one that is missing is done.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
+    /// Says that hardly anybody on this machine will read an object soon. Advice: no read changes by it, and that
+    /// it failed is told to nobody.
+    async fn let_go(&self, _key: &str) {}
     /// How the store is reached.
     fn kind(&self) -> StoreKind;
     /// The URL, without secrets, for messages.

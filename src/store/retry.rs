@@ -130,6 +130,10 @@ impl Bucket for Retrying {
         self.repeat(|| self.inner.delete(key)).await
     }
 
+    async fn let_go(&self, key: &str) {
+        self.inner.let_go(key).await;
+    }
+
     fn kind(&self) -> StoreKind {
         self.inner.kind()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Request;
 use super::group::{self, Fate, Group, Stored};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Effects, Slot, wal::Body};
+use crate::format::{Effects, Slot, path, wal::Body};
 use crate::lsm::entry::Id16;
 use crate::lsm::state::{BatchFate, Life};
 use crate::lsm::{Applied, Entry, Latest, State};
@@ -17,11 +17,15 @@ use crate::namespace::read::{Gone, is_missing, judge};
 use crate::runtime::{FailPoint, failpoint};
 use crate::telemetry::metrics::AppendOutcome;
 use crate::types::document::WriteOutcome;
-use crate::types::{DocId, WalSeq, limits};
+use crate::types::{DocId, SlotName, WalSeq, limits};
 use crate::wal::Appended;
 
 /// Groups from here on are evaluated and encoded on the compute pool.
 const POOL_FROM_BYTES: usize = 64 << 10;
+
+/// Slots from here on are let go once they are committed: their rows are in memory, and only a node that opens
+/// or catches up reads them again.
+const LET_GO_FROM_BYTES: usize = 64 << 10;
 
 /// How one try to append ended, where it is known.
 pub(in crate::namespace) enum Tried {
@@ -193,6 +197,9 @@ impl Namespace {
         self.shared.writable.note(&appended, body.len());
         match appended {
             Ok(Appended::Committed(header)) => {
+                if body.len() >= LET_GO_FROM_BYTES {
+                    self.let_go(header.slot);
+                }
                 let mut state = (*log.state).clone();
                 let applied = state.apply(&header, &entry)?;
                 let committed = Slot {
@@ -247,6 +254,15 @@ impl Namespace {
                 Err(error)
             }
         }
+    }
+
+    /// Has the store let a committed slot go.
+    fn let_go(&self, slot: SlotName) {
+        let bucket = Arc::clone(&self.shared.bucket);
+        let key = path::slot(self.id(), slot);
+        self.shared
+            .tasks
+            .spawn(async move { bucket.let_go(&key).await });
     }
 
     /// Brings this node's memory up to its own commit. On an error the log is to be opened again.
