@@ -177,7 +177,8 @@ impl Finder {
             Ok(()) => {
                 self.world.metrics.finder.hints_put_total.inc();
                 let spread_ms = self.draw_spread();
-                let at = (now, self.rounds);
+                // Whatever was seen to in this round may have looked before these rows came.
+                let at = (now, self.rounds.saturating_add(1));
                 let hint = draft.hint.clone();
                 self.board.learn(key.clone(), hint, 0, spread_ms, at);
                 self.book.put(draft, key);

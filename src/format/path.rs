@@ -7,7 +7,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Error, Result};
-use crate::types::{NamespaceId, NamespaceName, SlotName, WalSeq};
+use crate::types::{NamespaceId, NamespaceName, SlotName, Timestamp, WalSeq};
 
 /// The store's own object: its id, and which laws it has passed.
 pub const STORE: &str = "STORE";
@@ -175,16 +175,17 @@ pub fn floor_prefix(id: NamespaceId) -> String {
     format!("ns/{id}/floor/")
 }
 
-/// The mark of a floor: it has no bytes, its date says since when the floor has stood.
-pub fn floor(id: NamespaceId, block: u64) -> String {
-    format!("ns/{id}/floor/{block:012}")
+/// The mark of a floor, which has no bytes: `since` is a moment of the store's clock after it was decided.
+pub fn floor(id: NamespaceId, block: u64, since: Timestamp) -> String {
+    format!("ns/{id}/floor/{block:012}-{:016}", since.0)
 }
 
-/// The floor that a mark's key names.
-pub fn parse_floor(id: NamespaceId, key: &str) -> Result<u64> {
+/// The floor that a mark's key names, and since when it has stood.
+pub fn parse_floor(id: NamespaceId, key: &str) -> Result<(u64, Timestamp)> {
     key.strip_prefix(&floor_prefix(id))
-        .and_then(|digits| digits.parse().ok())
-        .filter(|block| floor(id, *block) == key)
+        .and_then(|rest| rest.split_once('-'))
+        .and_then(|(block, since)| Some((block.parse().ok()?, Timestamp(since.parse().ok()?))))
+        .filter(|(block, since)| floor(id, *block, *since) == key)
         .ok_or_else(|| Error::corrupted(format!("object `{key}` is not the mark of a floor")))
 }
 

@@ -12,7 +12,7 @@ use crate::format::path;
 use crate::lsm::{Entry, State, truncate};
 use crate::manifest;
 use crate::runtime::{FailPoint, failpoint};
-use crate::store::{GetOutcome, StoreKind};
+use crate::store::{GetOutcome, Listed, StoreKind};
 use crate::types::{SlotName, Timestamp, WalSeq};
 
 /// How long slots stay after the truncation that gave them up, on stores that are reached over HTTP: by
@@ -29,6 +29,24 @@ impl Namespace {
     pub(super) async fn clean_log(self: &Arc<Self>) {
         if let Err(error) = self.truncate_log().await {
             tracing::warn!(namespace = %self.name, error = %error.chain(), "log was not cleaned");
+        }
+    }
+
+    /// Deletes what the grace kept when the namespace was last flushed; a namespace that is left alone is flushed
+    /// no more. One request where there is nothing to do.
+    pub(super) async fn clean_rest(self: &Arc<Self>, state: &State) -> Result<()> {
+        let bucket = &*self.shared.bucket;
+        if bucket.kind() != StoreKind::Http || state.floor == 0 {
+            return Ok(());
+        }
+        let prefix = path::wal_prefix(self.id());
+        let first = bucket.list(&prefix, None, Some(1)).await?;
+        let first = first
+            .first()
+            .and_then(|listed| path::parse_slot(self.id(), &listed.key).ok());
+        match first {
+            Some(slot) if slot.block < state.floor => self.truncate_log().await,
+            _ => Ok(()),
         }
     }
 
@@ -80,40 +98,45 @@ impl Namespace {
 
     /// The highest floor that has stood for the grace; 0 where none has. `floor` is the present one.
     ///
-    /// Since when a floor has stood is said by its mark, an object made after it was decided and dated by the
-    /// store: no node has to stay, or to keep the namespace open, for as long as the grace. A floor that rises
-    /// must not make the ones below it wait again, or a busy log would never shrink: each has a mark.
+    /// Since when a floor has stood is said by its mark, which is named by the store's clock: no node has to
+    /// stay, or to keep the namespace open, for as long as the grace. A floor that rises must not make the ones
+    /// below it wait again, or a busy log would never shrink: each has a mark.
     async fn floor_past_grace(&self, floor: u64) -> Result<u64> {
         let bucket = &*self.shared.bucket;
         if bucket.kind() != StoreKind::Http || floor == 0 {
             return Ok(floor);
         }
+        // After the floor was decided: no mark is older than its floor.
         let Some(now) = self.store_time().await? else {
             return Ok(0);
         };
-        let mut marks = Vec::new();
-        for listed in bucket
-            .list(&path::floor_prefix(self.id()), None, None)
-            .await?
-        {
-            let age_ms = now.0.saturating_sub(listed.last_modified.0);
-            marks.push((path::parse_floor(self.id(), &listed.key)?, age_ms));
-        }
+        let prefix = path::floor_prefix(self.id());
+        let listed = bucket.list(&prefix, None, None).await?;
+        let mark = |listed: Listed| match path::parse_floor(self.id(), &listed.key) {
+            Ok((mark, since)) => Some((mark, now.0.saturating_sub(since.0), listed.key)),
+            Err(error) => self.passed_over(&error),
+        };
+        let marks: Vec<(u64, i64, String)> = listed.into_iter().filter_map(mark).collect();
         let newest = marks.last();
-        if newest.is_none_or(|(newest, age_ms)| *newest < floor && *age_ms >= FLOOR_STEP_MS) {
-            // Another node's mark of the same floor is as good, and one that came to nothing is made after the
-            // next flush.
-            bucket
-                .create(&path::floor(self.id(), floor), Bytes::new())
-                .await?;
+        if newest.is_none_or(|(newest, age_ms, _)| *newest < floor && *age_ms >= FLOOR_STEP_MS) {
+            // One that comes to nothing is made after the next flush.
+            let key = path::floor(self.id(), floor, now);
+            bucket.create(&key, Bytes::new()).await?;
         }
-        let standing = |(mark, age_ms): &&(u64, i64)| *mark <= floor && *age_ms >= LOG_GRACE_MS;
+        let standing =
+            |(mark, age_ms, _): &&(u64, i64, String)| *mark <= floor && *age_ms >= LOG_GRACE_MS;
         let past = marks.iter().rev().find(standing);
-        let past = past.map_or(0, |(mark, _)| *mark);
-        for (mark, _) in marks.iter().filter(|(mark, _)| *mark < past) {
-            bucket.delete(&path::floor(self.id(), *mark)).await?;
+        let past = past.map_or(0, |(mark, ..)| *mark);
+        for (_, _, key) in marks.iter().filter(|(mark, ..)| *mark < past) {
+            bucket.delete(key).await?;
         }
         Ok(past)
+    }
+
+    /// Tells of an object that is none of ours: it stays, and the others go all the same.
+    fn passed_over<T>(&self, error: &Error) -> Option<T> {
+        tracing::warn!(namespace = %self.name, error = %error.chain(), "object is passed over");
+        None
     }
 
     /// The store's own clock.
@@ -132,7 +155,13 @@ impl Namespace {
         let prefix = path::wal_prefix(self.id());
         let mut blocks: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for listed in bucket.list(&prefix, None, None).await? {
-            let slot = path::parse_slot(self.id(), &listed.key)?;
+            let slot = match path::parse_slot(self.id(), &listed.key) {
+                Ok(slot) => slot,
+                Err(error) => {
+                    self.passed_over::<()>(&error);
+                    continue;
+                }
+            };
             if slot.block >= floor {
                 break;
             }
@@ -168,7 +197,13 @@ impl Namespace {
             .list(&path::manifest_prefix(self.id()), None, None)
             .await?
         {
-            let seq = path::parse_manifest(self.id(), &listed.key)?;
+            let seq = match path::parse_manifest(self.id(), &listed.key) {
+                Ok(seq) => seq,
+                Err(error) => {
+                    self.passed_over::<()>(&error);
+                    continue;
+                }
+            };
             if oldest.is_some_and(|oldest| seq < oldest)
                 && !state.retained.contains(&seq)
                 && !pinned(seq)

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::handle::{Namespace, View};
 use super::{Engine, TRIES_MAX, restless};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lsm::state::Life;
 use crate::query::request::Consistency;
 use crate::types::{NamespaceId, NamespaceName, Timestamp, WalSeq, limits};
@@ -153,6 +153,25 @@ impl Namespace {
     }
 }
 
+/// Tells how an attempt ended, also where its task is dropped or panics: its place must not stay taken.
+struct EndedOnce<F: FnOnce(Result<Attended>)>(Option<F>);
+
+impl<F: FnOnce(Result<Attended>)> EndedOnce<F> {
+    fn tell(mut self, attended: Result<Attended>) {
+        if let Some(ended) = self.0.take() {
+            ended(attended);
+        }
+    }
+}
+
+impl<F: FnOnce(Result<Attended>)> Drop for EndedOnce<F> {
+    fn drop(&mut self) {
+        if let Some(ended) = self.0.take() {
+            ended(Err(Error::internal("seeing to a namespace broke off")));
+        }
+    }
+}
+
 impl Engine {
     /// Resolves once a commit has left rows behind that no note told of. Cancel safe.
     pub async fn dirtied(&self) {
@@ -192,9 +211,10 @@ impl Engine {
         ended: impl FnOnce(Result<Attended>) + Send + 'static,
     ) {
         let engine = self.clone();
+        let ended = EndedOnce(Some(ended));
         self.shared
             .tasks
-            .spawn(async move { ended(engine.attend_now(&name, id).await) });
+            .spawn(async move { ended.tell(engine.attend_now(&name, id).await) });
     }
 
     async fn attend_now(&self, name: &NamespaceName, id: NamespaceId) -> Result<Attended> {
@@ -226,7 +246,8 @@ impl Engine {
         Err(restless(name))
     }
 
-    /// Looks, strongly, whether a namespace has rows in no segment; one that is not open is not kept open.
+    /// Looks, strongly, whether a namespace has rows in no segment, and deletes what is left of its log where it
+    /// has none; one that is not open is not kept open.
     ///
     /// Errors: `Unavailable`; `Corrupted`. Cancel safe.
     pub async fn look_for_waiting(&self, name: &NamespaceName) -> Result<Option<Waiting>> {
@@ -234,6 +255,9 @@ impl Engine {
             return Ok(None);
         };
         let view = namespace.view_at(Consistency::Strong).await?;
+        if view.state.life == Life::Live && waits_for(&view).is_none() {
+            namespace.clean_rest(&view.state).await?;
+        }
         Ok(waits_for(&view).map(|flushed| Waiting {
             namespace: namespace.id(),
             flushed,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -31,8 +31,10 @@ use crate::types::{ObjectRef, WalSeq, limits};
 const PATIENCE_MS_MAX: u64 = 60_000;
 /// How often a caller that waits for another flusher looks again, milliseconds.
 const LOOK_AGAIN_MS: u64 = 100;
-/// How long a flush that failed is left alone where the size of the tail asks for one, milliseconds.
+/// How long a flush that failed is left alone, milliseconds: twice as long after each further failure. Each
+/// may cost the log two slots.
 const RETRY_MS: u64 = 1_000;
+const RETRY_MS_MAX: u64 = 10 * 60 * 1_000;
 
 /// What this node does about flushing a namespace.
 #[derive(Debug, Default)]
@@ -43,8 +45,10 @@ pub(crate) struct Flusher {
     asked: AtomicBool,
     /// Whether a flush by age is set.
     timed: AtomicBool,
-    /// Before when no flush is begun for the tail's size: the last one failed. Monotonic milliseconds.
+    /// Before when none is begun in the background: the last one failed. Monotonic milliseconds.
     not_before_ms: AtomicU64,
+    /// Failures since the last that did not.
+    failures: AtomicU32,
     claims: Mutex<Claims>,
 }
 
@@ -125,10 +129,34 @@ impl Namespace {
     /// Has the tail flushed for its size, unless that is asked for already; a while after a failure.
     pub(super) fn flush_soon(self: &Arc<Self>) {
         if !self.flusher.asked.swap(true, Ordering::AcqRel) {
-            let not_before_ms = self.flusher.not_before_ms.load(Ordering::Acquire);
-            let now = self.shared.clock.monotonic_ms();
-            self.flush_after(not_before_ms.saturating_sub(now), |flusher| &flusher.asked);
+            self.flush_after(0, |flusher| &flusher.asked);
         }
+    }
+
+    /// Until a flush may be begun in the background, milliseconds.
+    fn flush_rests_ms(&self) -> u64 {
+        let not_before_ms = self.flusher.not_before_ms.load(Ordering::Acquire);
+        not_before_ms.saturating_sub(self.shared.clock.monotonic_ms())
+    }
+
+    /// Notes how a flush ended.
+    fn note_flush(&self, flushed: &Result<Flushed>) {
+        let flusher = &self.flusher;
+        let Err(error) = flushed else {
+            flusher.failures.store(0, Ordering::Release);
+            return;
+        };
+        let failures = flusher.failures.fetch_add(1, Ordering::AcqRel);
+        let rest_ms = RETRY_MS
+            .saturating_mul(1 << failures.min(16))
+            .min(RETRY_MS_MAX);
+        let now = self.shared.clock.monotonic_ms();
+        flusher
+            .not_before_ms
+            .store(now.saturating_add(rest_ms), Ordering::Release);
+        self.shared.metrics.flush.failures_total.inc();
+        self.shared.note_damage(error);
+        tracing::warn!(namespace = %self.name, error = %error.chain(), "flush failed");
     }
 
     /// Has the tail flushed when it is old enough, unless that is set already.
@@ -143,18 +171,24 @@ impl Namespace {
         let namespace = Arc::downgrade(self);
         let shutdown = self.shared.shutdown.clone();
         self.shared.tasks.spawn(async move {
-            if after_ms > 0 {
-                tokio::select! {
-                    () = sleep_ms(after_ms) => {}
-                    () = shutdown.triggered() => return,
+            let mut wait_ms = after_ms;
+            loop {
+                if wait_ms > 0 {
+                    tokio::select! {
+                        () = sleep_ms(wait_ms) => {}
+                        () = shutdown.triggered() => return,
+                    }
+                }
+                // A handle that was closed meanwhile has nothing to flush that its next owner has not.
+                let Some(namespace) = namespace.upgrade() else {
+                    return;
+                };
+                wait_ms = namespace.flush_rests_ms();
+                if wait_ms == 0 {
+                    asked(&namespace.flusher).store(false, Ordering::Release);
+                    return namespace.flush_in_background().await;
                 }
             }
-            // A handle that was closed meanwhile has nothing to flush that its next owner has not.
-            let Some(namespace) = namespace.upgrade() else {
-                return;
-            };
-            asked(&namespace.flusher).store(false, Ordering::Release);
-            namespace.flush_in_background().await;
         });
     }
 
@@ -178,18 +212,8 @@ impl Namespace {
             return Ok(false);
         };
         let flushed = self.flush_once().await;
-        if let Err(error) = &flushed
-            && error.code() != "namespace_not_found"
-        {
-            let now = self.shared.clock.monotonic_ms();
-            let not_before_ms = now.saturating_add(RETRY_MS);
-            let flusher = &self.flusher;
-            flusher
-                .not_before_ms
-                .store(not_before_ms, Ordering::Release);
-            self.shared.metrics.flush.failures_total.inc();
-            self.shared.note_damage(error);
-            tracing::warn!(namespace = %self.name, error = %error.chain(), "flush failed");
+        if !matches!(&flushed, Err(error) if error.code() == "namespace_not_found") {
+            self.note_flush(&flushed);
         }
         flushed.map(|_| true)
     }
@@ -207,6 +231,8 @@ impl Namespace {
     async fn flush_once(self: &Arc<Self>) -> Result<Flushed> {
         let began_ms = self.shared.clock.monotonic_ms();
         let waits = 2 * PATIENCE_MS_MAX / LOOK_AGAIN_MS;
+        // What cannot be read would fail the flush after its claim, and cost the log two slots.
+        self.changed_segments(&self.view()).await?;
         for _ in 0..waits {
             match self.claim().await? {
                 Claimed::Nothing(seq) => return Ok(Flushed::Nothing(seq)),

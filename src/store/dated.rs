@@ -1,13 +1,11 @@
 //! A bucket in memory that tells the time as a store over HTTP does, by a clock that a test sets.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::{Bucket, CreateOutcome, Fetched, GetOutcome, Listed, StoreError, StoreKind};
 use crate::types::Timestamp;
@@ -17,8 +15,6 @@ use crate::types::Timestamp;
 pub(crate) struct Dated {
     inner: Arc<dyn Bucket>,
     now_ms: AtomicI64,
-    /// When each object was last modified.
-    modified: Mutex<BTreeMap<String, Timestamp>>,
     kind: StoreKind,
 }
 
@@ -28,7 +24,6 @@ impl Dated {
         Self {
             inner,
             now_ms: AtomicI64::new(now_ms),
-            modified: Mutex::default(),
             kind,
         }
     }
@@ -38,16 +33,8 @@ impl Dated {
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    fn now(&self) -> Timestamp {
-        Timestamp(self.now_ms.load(Ordering::Relaxed))
-    }
-
     fn date(&self) -> Option<Timestamp> {
-        Some(self.now())
-    }
-
-    fn note(&self, key: &str) {
-        self.modified.lock().insert(key.to_owned(), self.now());
+        Some(Timestamp(self.now_ms.load(Ordering::Relaxed)))
     }
 
     fn stamp(&self, outcome: GetOutcome) -> GetOutcome {
@@ -65,18 +52,14 @@ impl Dated {
 impl Bucket for Dated {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<CreateOutcome, StoreError> {
         Ok(match self.inner.create(key, bytes).await? {
-            CreateOutcome::Created { .. } => {
-                self.note(key);
-                CreateOutcome::Created {
-                    store_date: self.date(),
-                }
-            }
+            CreateOutcome::Created { .. } => CreateOutcome::Created {
+                store_date: self.date(),
+            },
             other => other,
         })
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.note(key);
         self.inner.put(key, bytes).await
     }
 
@@ -94,14 +77,7 @@ impl Bucket for Dated {
         start_after: Option<&str>,
         limit: Option<usize>,
     ) -> Result<Vec<Listed>, StoreError> {
-        let mut listed = self.inner.list(prefix, start_after, limit).await?;
-        let modified = self.modified.lock();
-        for object in &mut listed {
-            if let Some(modified) = modified.get(&object.key) {
-                object.last_modified = *modified;
-            }
-        }
-        Ok(listed)
+        self.inner.list(prefix, start_after, limit).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -40,20 +40,25 @@ pub async fn read_proved<T, F>(
 where
     F: Future<Output = Result<GetOutcome, StoreError>>,
 {
-    let mut again = false;
+    let mut damage = None;
     loop {
-        let bytes = match read().await? {
-            GetOutcome::Missing { store_date } => return Ok(Proved::Missing { store_date }),
-            GetOutcome::Found(found) => found.bytes,
+        let bytes = match (read().await?, damage.take()) {
+            // It was there, damaged: that it is gone now must not pass for its never having been.
+            (GetOutcome::Missing { .. }, Some(damage)) => return Err(damage),
+            (GetOutcome::Missing { store_date }, None) => {
+                return Ok(Proved::Missing { store_date });
+            }
+            (GetOutcome::Found(found), Some(_)) => return decode(found.bytes).map(Proved::Found),
+            (GetOutcome::Found(found), None) => found.bytes,
         };
         match decode(bytes) {
-            Err(error) if error.kind() == ErrorKind::Corrupted && !again => {
-                again = true;
+            Err(error) if error.kind() == ErrorKind::Corrupted => {
                 tracing::warn!(
                     object_key = %key,
                     error = %error.chain(),
                     "object does not prove itself, it is read once more"
                 );
+                damage = Some(error);
             }
             decoded => return decoded.map(Proved::Found),
         }
@@ -100,5 +105,23 @@ mod tests {
         );
         let missing = read_proved("none", || faulty.get("none"), decode).await;
         assert_eq!(missing.expect("an answer").found(), None);
+    }
+
+    #[tokio::test]
+    async fn read_of_damaged_bytes_that_are_gone_the_next_time_is_corrupted_not_missing() {
+        let reads = std::cell::Cell::new(0);
+        let read = async || {
+            reads.set(reads.get() + 1);
+            Ok(match reads.get() {
+                1 => GetOutcome::Found(crate::store::Fetched {
+                    bytes: Bytes::from_static(b"bad"),
+                    store_date: None,
+                }),
+                _ => GetOutcome::Missing { store_date: None },
+            })
+        };
+        let error = read_proved("k", read, decode).await.expect_err("damaged");
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        assert_eq!(reads.get(), 2);
     }
 }

@@ -84,7 +84,7 @@ pub const HINTS_READ_MAX: usize = 64;
 /// Namespaces that the finder remembers from hints: beyond it no more hints are read until some are done.
 pub const HINTED_NAMESPACES_MAX: usize = 65_536;
 /// Namespaces that the finder of a node sees to at once.
-pub const FOUND_IN_FLIGHT_MAX: usize = 16;
+pub const FOUND_IN_FLIGHT_MAX: usize = 4;
 /// Namespaces that one round of the finder looks at in its sweep.
 pub const SWEPT_A_ROUND_MAX: usize = 16;
 /// Between two rounds of the finder, milliseconds.

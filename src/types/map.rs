@@ -1,4 +1,5 @@
-//! Maps for what is looked up for each row: a hash made for short keys, seeded anew in each process.
+//! Maps for what is looked up for each row: a hash made for short keys. Its seed comes from where the process
+//! lies in memory; no order of a map is ever seen.
 
 use foldhash::fast::RandomState;
 

@@ -117,7 +117,7 @@ fn more_than_may_be_seen_to_at_once_waits_for_its_turn_oldest_first() {
         board.began(id(*n), 1);
     }
     assert!(due(&mut board, 5_000).is_empty());
-    board.ended(id(9), Some(Attended::Flushed), 5_000);
+    board.ended(id(most + 4), Some(Attended::Flushed), 5_000);
     assert_eq!(due(&mut board, 5_000), [4]);
 }
 

@@ -307,7 +307,9 @@ impl Checker<'_> {
                     name,
                     format_args!("the birth of `{born}`"),
                 );
+                // One of the two is in the wrong place, and nothing says which.
                 self.damaged(named_by, &error);
+                self.damaged(&genesis, &error);
             }
             Some(Ok(_)) => {}
         }

@@ -330,6 +330,108 @@ async fn log_of_a_busy_namespace_is_truncated_an_hour_behind_over_http() {
     assert_eq!(rows(&engine_on(bucket, 2)).await, expected(&model));
 }
 
+#[tokio::test]
+async fn log_of_a_namespace_left_alone_is_deleted_by_a_later_look() {
+    let dated = Arc::new(Dated::new(memory(), StoreKind::Http, 1_700_000_000_000));
+    let bucket = Arc::clone(&dated) as Arc<dyn Bucket>;
+    let options = EngineOptions {
+        keep_blocks: 0,
+        rotation: Rotation {
+            slots_max: 4,
+            ..Rotation::default()
+        },
+        ..EngineOptions::default()
+    };
+    let mut model = Model::new();
+    let writer = engine_with(Arc::clone(&bucket), 1, options.clone());
+    for round in 0..3 {
+        churn(&writer, &mut model, round, 8).await;
+        writer.flush(&name()).await.expect("a flush");
+    }
+    writer.finish().await;
+    let slots = async || {
+        let listed = bucket.list("ns/", None, None).await.expect("a listing");
+        let slots = listed.iter().filter(|object| object.key.contains("/wal/"));
+        slots.count()
+    };
+    let loaded = slots().await;
+    // What is none of ours stops nothing.
+    let listed = bucket.list("ns/", None, None).await.expect("a listing");
+    let head = listed
+        .iter()
+        .find_map(|object| object.key.strip_suffix("/head"));
+    let strange = format!("{}/floor/tmp", head.expect("a namespace"));
+    bucket
+        .put(&strange, bytes::Bytes::new())
+        .await
+        .expect("a put");
+    let looker = engine_with(Arc::clone(&bucket), 2, options);
+    let look = async || looker.look_for_waiting(&name()).await.expect("a look");
+    assert_eq!(look().await, None);
+    assert!(slots().await >= loaded, "not within the hour");
+    // The floors of one minute share the mark of the first, so the last has to wait twice.
+    for _ in 0..2 {
+        dated.pass_ms(2 * 60 * 60 * 1_000);
+        assert_eq!(look().await, None);
+    }
+    let left = slots().await;
+    assert!(left <= 16, "{left} slots are left of {loaded}");
+    assert_eq!(rows(&engine_on(bucket.clone(), 3)).await, expected(&model));
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_that_cannot_succeed_lets_the_log_grow_no_more() {
+    let bucket = memory();
+    let writer = engine_on(Arc::clone(&bucket), 1);
+    writer
+        .write(&name(), upsert([(1, 1), (2, 2)]), None)
+        .await
+        .expect("a commit");
+    writer.flush(&name()).await.expect("a flush");
+    writer.finish().await;
+    let listed = bucket.list("ns/", None, None).await.expect("a listing");
+    let index = listed.iter().find(|object| object.key.ends_with(".idx"));
+    let index = &index.expect("an index file").key;
+    bucket
+        .put(index, bytes::Bytes::from_static(b"damaged"))
+        .await
+        .expect("a put");
+    let mut world = world_on(Arc::clone(&bucket), 2);
+    let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)));
+    world.clock = Arc::clone(&clock) as Arc<dyn crate::types::Clock>;
+    world.compute = Arc::new(ComputePool::inline());
+    let metrics = Arc::clone(&world.metrics);
+    let options = EngineOptions {
+        flush_bytes: 1,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::new(world, options);
+    engine
+        .write(&name(), upsert([(1, 10)]), None)
+        .await
+        .expect("a commit");
+    let slots = async || {
+        let listed = bucket.list("ns/", None, None).await.expect("a listing");
+        listed
+            .iter()
+            .filter(|object| object.key.contains("/wal/"))
+            .count()
+    };
+    let written = slots().await;
+    // Ten minutes, in each second of which somebody asks for a flush.
+    for _ in 0..600 {
+        engine
+            .write(&name(), delete(&[77]), None)
+            .await
+            .expect("a commit");
+        sleep_ms(1_000).await;
+        clock.advance_ms(1_000);
+    }
+    assert_eq!(slots().await, written + 600, "no slot but the writes'");
+    let failures = metrics.flush.failures_total.get();
+    assert!((2..20).contains(&failures), "{failures} attempts");
+}
+
 #[tokio::test(start_paused = true)]
 async fn idle_namespace_is_flushed_once_and_then_asks_nothing() {
     let bucket = Arc::new(Counting::new(memory()));

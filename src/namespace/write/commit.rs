@@ -278,10 +278,14 @@ impl Namespace {
             return Err(Error::internal("failpoint w5"));
         }
         let slot = committed.header.slot;
+        let brought_rows = matches!(committed.entry, Entry::Write(_));
         log.adopt(Arc::new(state), &[(committed, applied)])?;
         let view = self.publish(&log);
         self.note_dirty(&view);
-        self.consider_flush(&view);
+        // Not after the entries of a flush itself: one that cannot succeed would ask for the next.
+        if brought_rows {
+            self.consider_flush(&view);
+        }
         if slot.idx == 0 && slot.block > 0 {
             self.write_manifest(&log);
         }
