@@ -4,31 +4,23 @@
 //! touched; the commit applies only if the claim still stands and no other flush came first. Whatever
 //! fails on the way leaves the rows where they were, in the log.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::deaths::Changed;
+use super::claims::{Claimed, Claims, PATIENCE_MS_MAX};
 use super::handle::{Log, Namespace, View};
 use super::write::Tried;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::segment::{self as codec, SealedSegment};
-use crate::format::{Effects, deletions, path, wal::Body};
-use crate::lsm::entry::ClaimKind;
-use crate::lsm::{
-    Applied, BitmapPlace, DeletionUpdate, Deletions, Entry, Segment, SegmentId, State,
-};
+use crate::format::{Effects, wal::Body};
+use crate::lsm::{Applied, Entry, State};
 use crate::runtime::clock::sleep_ms;
 use crate::runtime::{FailPoint, failpoint};
-use crate::store::{Resolved, StoreKind, create_once};
-use crate::types::{ObjectRef, WalSeq, limits};
+use crate::store::StoreKind;
+use crate::types::{WalSeq, limits};
 
-/// The longest that another flusher's claim is respected, milliseconds of this node's clock.
-const PATIENCE_MS_MAX: u64 = 60_000;
 /// How often a caller that waits for another flusher looks again, milliseconds.
 const LOOK_AGAIN_MS: u64 = 100;
 /// How long a flush that failed is left alone, milliseconds: twice as long after each further failure. Each
@@ -49,42 +41,7 @@ pub(crate) struct Flusher {
     not_before_ms: AtomicU64,
     /// Failures since the last that did not.
     failures: AtomicU32,
-    claims: Mutex<Claims>,
-}
-
-/// What this node knows of the claims of other flushers.
-#[derive(Debug, Default)]
-struct Claims {
-    /// When each active one was first seen, monotonic milliseconds; `None` for this node's own that came to
-    /// nothing.
-    seen: BTreeMap<WalSeq, Option<u64>>,
-    /// Where the last flush had come to when claims of others were last taken back.
-    flushed: WalSeq,
-    /// How often they were taken back without a flush since.
-    in_vain: u32,
-}
-
-impl Claims {
-    /// How long a claim is respected: longer each time that taking one back led to no flush, so that of
-    /// slow flushers that take each other for dead one comes through.
-    fn patience_ms(&self, base_ms: u64, flushed: WalSeq) -> u64 {
-        let doublings = if flushed == self.flushed {
-            self.in_vain.min(16)
-        } else {
-            0
-        };
-        base_ms
-            .saturating_mul(1 << doublings)
-            .min(PATIENCE_MS_MAX.max(base_ms))
-    }
-
-    /// Notes that claims of others are taken back.
-    fn note_taken_back(&mut self, flushed: WalSeq) {
-        if self.flushed != flushed {
-            (self.flushed, self.in_vain) = (flushed, 0);
-        }
-        self.in_vain = self.in_vain.saturating_add(1);
-    }
+    pub(super) claims: Mutex<Claims>,
 }
 
 /// What came of a flush.
@@ -94,16 +51,6 @@ pub enum Flushed {
     Done(WalSeq),
     /// There was nothing to flush: all up to this sequence is.
     Nothing(WalSeq),
-}
-
-/// What stands in the way of a claim.
-enum Claimed {
-    /// The claim is ours; the view is the state it made.
-    Ours(WalSeq, Arc<View>),
-    /// There is nothing to flush.
-    Nothing(WalSeq),
-    /// Another flusher's claim is active and may be alive.
-    Busy,
 }
 
 impl Namespace {
@@ -260,80 +207,6 @@ impl Namespace {
         .with_retry_after_ms(5_000))
     }
 
-    /// Appends a claim, where there is something to flush and nobody else is at it.
-    async fn claim(self: &Arc<Self>) -> Result<Claimed> {
-        let mut slot = self.log.lock().await;
-        for _ in 0..limits::LOST_SLOTS_MAX {
-            let log = self.take_live_log(&mut slot).await?;
-            let state = &log.state;
-            let nothing = !log.tail.is_touched();
-            let (flushed_seq, dead) = (state.flushed_seq, self.dead_claims(&log));
-            *slot = Some(log);
-            if nothing {
-                return Ok(Claimed::Nothing(flushed_seq));
-            }
-            match dead {
-                None => {
-                    // The other flusher's commit is only seen by reading on.
-                    self.catch_up(&mut slot).await?;
-                    return Ok(Claimed::Busy);
-                }
-                Some(dead) => {
-                    for claim in dead {
-                        let entry = Entry::Abort { claim };
-                        self.append_plain(&mut slot, entry).await?;
-                    }
-                }
-            }
-            let claiming = failpoint::reach(FailPoint::F1);
-            if claiming.before().await.is_some() {
-                return Err(Error::unavailable("failpoint f1"));
-            }
-            let claim = ClaimKind::Flush;
-            let tried = self.append_plain(&mut slot, Entry::Claim { claim }).await?;
-            if claiming.after().await.is_some() {
-                return Err(Error::outcome_unknown("failpoint f1"));
-            }
-            match tried {
-                Tried::Committed(seq, Applied::Effective) => {
-                    return Ok(Claimed::Ours(seq, self.view()));
-                }
-                Tried::Committed(..) | Tried::Again => {}
-            }
-        }
-        Err(Error::unavailable(format!(
-            "namespace `{}` has faster writers elsewhere",
-            self.name
-        )))
-    }
-
-    /// Claims of flushers that are taken for dead, to be aborted; `None` while one may be alive.
-    fn dead_claims(&self, log: &Log) -> Option<Vec<WalSeq>> {
-        let now = self.shared.clock.monotonic_ms();
-        let active: Vec<WalSeq> = log
-            .state
-            .claims
-            .iter()
-            .filter(|(_, kind)| **kind == ClaimKind::Flush)
-            .map(|(claim, _)| *claim)
-            .collect();
-        let mut claims = self.flusher.claims.lock();
-        claims.seen.retain(|claim, _| active.contains(claim));
-        for claim in &active {
-            claims.seen.entry(*claim).or_insert(Some(now));
-        }
-        let flushed = log.state.flushed_seq;
-        let patience_ms = claims.patience_ms(self.shared.options.claim_patience_ms, flushed);
-        let mut of_others = claims.seen.values().flatten();
-        if of_others.any(|first| now.saturating_sub(*first) < patience_ms) {
-            return None;
-        }
-        if claims.seen.values().any(Option::is_some) {
-            claims.note_taken_back(flushed);
-        }
-        Some(active)
-    }
-
     /// Builds, uploads and commits what a claim covers: all rows of its view.
     async fn flush_under(self: &Arc<Self>, claim: WalSeq, view: &Arc<View>) -> Result<Flushed> {
         let changed = self.changed_segments(view).await?;
@@ -359,90 +232,6 @@ impl Namespace {
         self.shared.metrics.flush.rows_total.inc_by(rows);
         self.put_manifest(&state).await;
         Ok(Flushed::Done(view.seq))
-    }
-
-    /// Seals the rows of a view's tail; `None` if no row lives.
-    async fn seal(&self, view: &Arc<View>) -> Result<Option<SealedSegment>> {
-        let view = Arc::clone(view);
-        let work = move || {
-            let rows = view.tail.visible()?;
-            let n_rows: usize = rows.iter().map(|batch| batch.num_rows()).sum();
-            match n_rows {
-                0 => Ok(None),
-                _ => codec::seal(&rows, &view.schema).map(Some),
-            }
-        };
-        self.shared.compute.run(work).await?
-    }
-
-    async fn upload(&self, claim: WalSeq, n: u32, sealed: SealedSegment) -> Result<Segment> {
-        let parquet = path::segment_parquet(self.id(), claim, n);
-        let index = path::segment_index(self.id(), claim, n);
-        let references = {
-            let (parquet, index) = (parquet.clone(), index.clone());
-            let (documents, derived) = (sealed.parquet.clone(), sealed.index.clone());
-            let work = move || {
-                (
-                    codec::object_ref(parquet, &documents),
-                    codec::object_ref(index, &derived),
-                )
-            };
-            self.shared.compute.run(work).await?
-        };
-        self.put_new(&parquet, sealed.parquet).await?;
-        let uploading = failpoint::reach(FailPoint::F2);
-        if uploading.before().await.is_some() {
-            return Err(Error::unavailable("failpoint f2"));
-        }
-        self.put_new(&index, sealed.index).await?;
-        if uploading.after().await.is_some() {
-            return Err(Error::outcome_unknown("failpoint f2"));
-        }
-        Ok(Segment {
-            id: SegmentId { claim, n },
-            parquet: references.0,
-            index: references.1,
-            footer: sealed.footer,
-            rows: sealed.rows,
-            logical_bytes: sealed.logical_bytes,
-            stats: sealed.stats,
-            deletions: Deletions::default(),
-        })
-    }
-
-    async fn place_deletions(
-        &self,
-        claim: WalSeq,
-        attempt: u32,
-        changed: Changed,
-    ) -> Result<DeletionUpdate> {
-        let bitmap = deletions::encode(&changed.rows);
-        let place = if bitmap.len() <= deletions::INLINE_BYTES_MAX {
-            BitmapPlace::Inline(deletions::to_text(&bitmap))
-        } else {
-            let key = path::deletions(self.id(), claim, attempt);
-            let object = Bytes::from(deletions::seal(&bitmap));
-            let reference: ObjectRef = codec::object_ref(key.clone(), &object);
-            self.put_new(&key, object).await?;
-            BitmapPlace::Stored(reference)
-        };
-        Ok(DeletionUpdate {
-            segment: changed.segment,
-            base: changed.base,
-            rows: changed.rows.len(),
-            bitmap: place,
-        })
-    }
-
-    /// Uploads an object that only this claim may write.
-    async fn put_new(&self, key: &str, bytes: Bytes) -> Result<()> {
-        let uploaded = create_once(&*self.shared.bucket, key, bytes).await?;
-        match uploaded {
-            Resolved::Ours => Ok(()),
-            Resolved::Other(_) => Err(Error::corrupted(format!(
-                "object `{key}` exists already: expected that only its claim writes it"
-            ))),
-        }
     }
 
     /// Appends the commit of a flush; gives the state it made.
@@ -482,31 +271,6 @@ impl Namespace {
         )))
     }
 
-    /// Gives a claim up, as far as the store lets us; whoever flushes next does it otherwise.
-    async fn abort(self: &Arc<Self>, claim: WalSeq) {
-        self.flusher.claims.lock().seen.insert(claim, None);
-        let mut slot = self.log.lock().await;
-        let active = |log: &Log| log.state.claims.contains_key(&claim);
-        for _ in 0..limits::LOST_SLOTS_MAX {
-            let Ok(log) = self.take_live_log(&mut slot).await else {
-                return;
-            };
-            let stands = active(&log);
-            *slot = Some(log);
-            if !stands {
-                return;
-            }
-            match self.append_plain(&mut slot, Entry::Abort { claim }).await {
-                Ok(Tried::Again) => {}
-                Ok(Tried::Committed(..)) => return,
-                Err(error) => {
-                    tracing::warn!(namespace = %self.name, error = %error.chain(), "claim was not given up");
-                    return;
-                }
-            }
-        }
-    }
-
     /// Appends an entry that has no rows and that nobody needs to find again.
     pub(super) async fn append_plain(
         self: &Arc<Self>,
@@ -525,24 +289,4 @@ fn superseded(name: &crate::types::NamespaceName, reason: &str) -> Error {
         "flush_superseded",
         format!("the flush of namespace `{name}` came to nothing: {reason}"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patience_doubles_until_a_flush_comes_through() {
-        let mut claims = Claims::default();
-        let of = |claims: &Claims, flushed| claims.patience_ms(5_000, WalSeq(flushed));
-        assert_eq!(of(&claims, 0), 5_000);
-        for expected in [10_000, 20_000, 40_000, 60_000, 60_000] {
-            claims.note_taken_back(WalSeq(0));
-            assert_eq!(of(&claims, 0), expected);
-        }
-        assert_eq!(of(&claims, 7), 5_000, "a flush came through");
-        claims.note_taken_back(WalSeq(7));
-        assert_eq!(of(&claims, 7), 10_000);
-        assert_eq!(claims.patience_ms(90_000, WalSeq(7)), 90_000);
-    }
 }

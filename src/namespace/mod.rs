@@ -4,6 +4,7 @@
 //! Must not know: HTTP, JSON, status codes. Read `Engine` first.
 
 pub mod bind;
+mod claims;
 mod clean;
 mod deaths;
 pub mod describe;
@@ -18,6 +19,7 @@ mod read;
 mod registry;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod writable;
 mod write;
 
