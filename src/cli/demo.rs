@@ -46,6 +46,8 @@ fn schema() -> SchemaSpec {
     let declare = |kind| AttributeSpec {
         kind,
         filterable: None,
+        regex: None,
+        glob: None,
         metric: None,
     };
     let attributes = BTreeMap::from([

@@ -1,14 +1,18 @@
 //! Gives a filter's names and values their types by asking the schema.
 
-use super::bound::{BoundFilter, Comparison, Members, Target};
+use std::sync::Arc;
+
+use super::bound::{BoundFilter, Comparison, Target};
+use super::members::Members;
+use super::pattern::{Pattern, Syntax};
 use crate::error::{Error, Result};
 use crate::rows::raw::{self, Mismatch};
 use crate::types::document::RawValue;
-use crate::types::filter::{CompareOp, Filter};
+use crate::types::filter::{CompareOp, Filter, ListOp, PatternOp};
 use crate::types::{AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Value};
 
-/// Binds a filter. Errors: `InvalidRequest` for an attribute that is unknown, not filterable or a vector,
-/// and for an operand of another type.
+/// Binds a filter. Errors: `InvalidRequest` for an attribute that is unknown, a vector or without the option
+/// that the operator needs, for an operand of another type, and for a pattern that is invalid or too large.
 ///
 /// Recursion is as deep as the filter, which parsing bounds.
 pub fn bind(filter: &Filter, schema: &NamespaceSchema) -> Result<BoundFilter> {
@@ -20,16 +24,32 @@ pub fn bind(filter: &Filter, schema: &NamespaceSchema) -> Result<BoundFilter> {
             attribute,
             op,
             value,
-        } => Leaf::find(attribute, op.name(), schema)?.compare(*op, value)?,
+        } => Leaf::find(attribute, op.name(), schema)?
+            .filterable()?
+            .compare(*op, value)?,
         Filter::In {
             attribute,
             values,
             negated,
         } => {
             let op = if *negated { "NotIn" } else { "In" };
-            let bound = Leaf::find(attribute, op, schema)?.is_in(values)?;
+            let bound = Leaf::find(attribute, op, schema)?
+                .filterable()?
+                .is_in(values)?;
             if *negated { not(bound) } else { bound }
         }
+        Filter::List {
+            attribute,
+            op,
+            value,
+        } => Leaf::find(attribute, op.name(), schema)?
+            .filterable()?
+            .list(*op, value)?,
+        Filter::Pattern {
+            attribute,
+            op,
+            value,
+        } => Leaf::find(attribute, op.name(), schema)?.pattern(*op, value)?,
     })
 }
 
@@ -63,6 +83,15 @@ struct Leaf<'a> {
     op: &'static str,
     target: Target,
     shape: Shape,
+    options: Options,
+}
+
+/// What the schema lets be asked of an attribute.
+#[derive(Debug, Clone, Copy)]
+struct Options {
+    filterable: bool,
+    glob: bool,
+    regex: bool,
 }
 
 impl<'a> Leaf<'a> {
@@ -73,6 +102,11 @@ impl<'a> Leaf<'a> {
                 op,
                 target: Target::Id,
                 shape: Shape::Id(schema.id_kind),
+                options: Options {
+                    filterable: true,
+                    glob: false,
+                    regex: false,
+                },
             });
         }
         let attribute = schema
@@ -87,16 +121,25 @@ impl<'a> Leaf<'a> {
             AttributeType::Array(kind) => Shape::Array(kind),
             AttributeType::ArrayUnknown => Shape::ArrayUnknown,
         };
-        if !attribute.filterable {
-            let text = format!("attribute `{name}` is not filterable");
-            return Err(filter_error(name, &text));
-        }
         Ok(Self {
             name,
             op,
             target: Target::Attribute(attribute.id),
             shape,
+            options: Options {
+                filterable: attribute.filterable,
+                glob: attribute.glob,
+                regex: attribute.regex,
+            },
         })
+    }
+
+    fn filterable(self) -> Result<Self> {
+        if self.options.filterable {
+            return Ok(self);
+        }
+        let text = format!("attribute `{}` is not filterable", self.name);
+        Err(filter_error(self.name, &text))
     }
 
     fn compare(&self, op: CompareOp, value: &RawValue) -> Result<BoundFilter> {
@@ -192,7 +235,7 @@ impl<'a> Leaf<'a> {
         if matches!(self.shape, Shape::ArrayUnknown) {
             return Ok(BoundFilter::Constant(false));
         }
-        match members(&operands) {
+        match Members::of(&operands) {
             Some(members) => Ok(BoundFilter::In {
                 target: self.target,
                 members,
@@ -202,6 +245,127 @@ impl<'a> Leaf<'a> {
         }
     }
 
+    fn list(&self, op: ListOp, value: &RawValue) -> Result<BoundFilter> {
+        let Target::Attribute(attr) = self.target else {
+            return Err(self.not_for("an array attribute", "`id`"));
+        };
+        if let Shape::Scalar(kind) = self.shape {
+            return Err(self.not_for("an array attribute", kind.name()));
+        }
+        match op {
+            ListOp::Contains => self.contains(std::slice::from_ref(value)),
+            ListOp::NotContains => self.contains(std::slice::from_ref(value)).map(not),
+            ListOp::ContainsAny => self.contains_any(value),
+            ListOp::NotContainsAny => self.contains_any(value).map(not),
+            ListOp::AnyLt => self.any_element(attr, Comparison::Lt, value),
+            ListOp::AnyLte => self.any_element(attr, Comparison::Lte, value),
+            ListOp::AnyGt => self.any_element(attr, Comparison::Gt, value),
+            ListOp::AnyGte => self.any_element(attr, Comparison::Gte, value),
+        }
+    }
+
+    fn contains(&self, values: &[RawValue]) -> Result<BoundFilter> {
+        if let Some(found) = values.iter().find(|value| !self.can_be_element(value)) {
+            return Err(self.mismatch("an element", &raw::show(found)));
+        }
+        self.is_in(values)
+    }
+
+    fn contains_any(&self, value: &RawValue) -> Result<BoundFilter> {
+        match self.operand(value)? {
+            Some(Value::Array(operands)) => match Members::of(&operands) {
+                Some(members) => Ok(BoundFilter::In {
+                    target: self.target,
+                    members,
+                }),
+                None => Ok(BoundFilter::Constant(false)),
+            },
+            // Only empty lists so far, which contain nothing.
+            _ => Ok(BoundFilter::Constant(false)),
+        }
+    }
+
+    fn any_element(
+        &self,
+        attr: crate::types::AttrId,
+        comparison: Comparison,
+        value: &RawValue,
+    ) -> Result<BoundFilter> {
+        if !self.can_be_element(value) {
+            return Err(self.mismatch("an element", &raw::show(value)));
+        }
+        let operand = self.scalar(value)?;
+        if matches!(self.shape, Shape::ArrayUnknown) {
+            return Ok(BoundFilter::Constant(false));
+        }
+        Ok(BoundFilter::AnyElement {
+            attr,
+            comparison,
+            operand,
+        })
+    }
+
+    /// Whether a list of elements of a type not known yet might hold such a value.
+    fn can_be_element(&self, value: &RawValue) -> bool {
+        let unknown = matches!(self.shape, Shape::ArrayUnknown);
+        !unknown || (*value != RawValue::Null && raw::list_len(value).is_none())
+    }
+
+    fn pattern(&self, op: PatternOp, value: &RawValue) -> Result<BoundFilter> {
+        match self.shape {
+            Shape::Scalar(ScalarType::String)
+            | Shape::Array(ScalarType::String)
+            | Shape::ArrayUnknown
+            | Shape::Id(None | Some(IdKind::String)) => {}
+            Shape::Scalar(kind) => return Err(self.not_for("text", kind.name())),
+            Shape::Array(kind) => return Err(self.not_for("text", &format!("[]{}", kind.name()))),
+            Shape::Id(Some(kind)) => return Err(self.not_for("text", kind.name())),
+        }
+        let Options {
+            filterable,
+            glob,
+            regex,
+        } = self.options;
+        if op == PatternOp::Regex && !regex {
+            let text = format!("{} needs `regex: true` in the schema", self.op);
+            return Err(filter_error(self.name, &text));
+        }
+        if op != PatternOp::Regex && !(filterable || glob) {
+            let text = format!(
+                "{} needs `glob: true` or `filterable: true` in the schema",
+                self.op
+            );
+            return Err(filter_error(self.name, &text));
+        }
+        let RawValue::String(source) = value else {
+            return Err(self.mismatch("string", &raw::show(value)));
+        };
+        let (syntax, negated) = match op {
+            PatternOp::Regex => (Syntax::Regex, false),
+            PatternOp::Glob => (Syntax::Glob { fold_case: false }, false),
+            PatternOp::NotGlob => (Syntax::Glob { fold_case: false }, true),
+            PatternOp::IGlob => (Syntax::Glob { fold_case: true }, false),
+            PatternOp::NotIGlob => (Syntax::Glob { fold_case: true }, true),
+        };
+        let pattern = Pattern::compile(source, syntax).map_err(|reason| {
+            let text = format!("invalid pattern of {}: {reason}", self.op);
+            filter_error(self.name, &text)
+        })?;
+        let bound = BoundFilter::Matches {
+            target: self.target,
+            pattern: Arc::new(pattern),
+        };
+        Ok(if negated { not(bound) } else { bound })
+    }
+
+    fn not_for(&self, expected: &str, found: &str) -> Error {
+        let text = format!(
+            "type mismatch, {} works on {expected}, but `{}` is {found}",
+            self.op, self.name
+        );
+        filter_error(self.name, &text)
+    }
+
     fn mismatch(&self, expected: &str, found: &str) -> Error {
         let text = format!(
             "type mismatch, {} expects {expected}, but got {found}",
@@ -209,58 +373,6 @@ impl<'a> Leaf<'a> {
         );
         filter_error(self.name, &text)
     }
-}
-
-/// Sorts operands; `None` if there are none, or not all are of one type.
-fn members(operands: &[Value]) -> Option<Members> {
-    fn all<T>(operands: &[Value], pick: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
-        operands.iter().map(pick).collect()
-    }
-    fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
-        values.sort_unstable();
-        values.dedup();
-        values
-    }
-    let members = match operands.first()? {
-        Value::Bool(_) => {
-            let wanted = |flag| operands.contains(&Value::Bool(flag));
-            all(operands, |value| {
-                matches!(value, Value::Bool(_)).then_some(())
-            })?;
-            Members::Bools([wanted(false), wanted(true)])
-        }
-        Value::Int(_) => Members::Ints(sorted(all(operands, |value| match value {
-            Value::Int(value) => Some(*value),
-            _ => None,
-        })?)),
-        Value::Datetime(_) => Members::Ints(sorted(all(operands, |value| match value {
-            Value::Datetime(value) => Some(value.0),
-            _ => None,
-        })?)),
-        Value::Uint(_) => Members::Uints(sorted(all(operands, |value| match value {
-            Value::Uint(value) => Some(*value),
-            _ => None,
-        })?)),
-        Value::Uuid(_) => Members::Uuids(sorted(all(operands, |value| match value {
-            Value::Uuid(value) => Some(*value),
-            _ => None,
-        })?)),
-        Value::String(_) => Members::Strings(sorted(all(operands, |value| match value {
-            Value::String(value) => Some(value.clone()),
-            _ => None,
-        })?)),
-        Value::Float(_) => {
-            let mut floats = all(operands, |value| match value {
-                Value::Float(value) => Some(*value + 0.0),
-                _ => None,
-            })?;
-            floats.sort_unstable_by(f64::total_cmp);
-            floats.dedup();
-            Members::Floats(floats)
-        }
-        Value::Null | Value::Array(_) | Value::Vector(_) => return None,
-    };
-    Some(members)
 }
 
 fn filter_error(name: &str, text: &str) -> Error {

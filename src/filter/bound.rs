@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
+use super::members::Members;
+use super::pattern::Pattern;
 use crate::types::{AttrId, Value};
 
 /// What a leaf looks at.
@@ -28,23 +28,6 @@ pub enum Comparison {
     Gt,
     /// Greater or equal; a missing value is not.
     Gte,
-}
-
-/// The operands of a membership test, all of one type, sorted and distinct.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Members {
-    /// Whether `false`, whether `true`.
-    Bools([bool; 2]),
-    /// Signed integers, and datetimes as milliseconds.
-    Ints(Vec<i64>),
-    /// Unsigned integers.
-    Uints(Vec<u64>),
-    /// Floats without `-0.0` and NaN, by total order.
-    Floats(Vec<f64>),
-    /// UUIDs.
-    Uuids(Vec<Uuid>),
-    /// Text.
-    Strings(Vec<Arc<str>>),
 }
 
 /// A filter tree in which every leaf is typed and `null` operands are gone.
@@ -75,5 +58,21 @@ pub enum BoundFilter {
         target: Target,
         /// The operands.
         members: Members,
+    },
+    /// An element of the list compares so with the operand; a missing and an empty list have none.
+    AnyElement {
+        /// What to look at.
+        attr: AttrId,
+        /// The comparison.
+        comparison: Comparison,
+        /// A value of the elements' type, never null.
+        operand: Value,
+    },
+    /// The text, or any element of it if it is a list, fits a pattern; a missing value does not.
+    Matches {
+        /// What to look at.
+        target: Target,
+        /// The pattern, compiled once for the query.
+        pattern: Arc<Pattern>,
     },
 }

@@ -5,8 +5,10 @@ use std::cmp::Ordering;
 use arrow::array::{Array, AsArray, ListArray, RecordBatch};
 use arrow::buffer::NullBuffer;
 
-use super::bound::{BoundFilter, Comparison, Members, Target};
+use super::bound::{BoundFilter, Comparison, Target};
 use super::mask::RowMask;
+use super::members::Members;
+use super::pattern::Pattern;
 use crate::rows::{self, ScalarColumn};
 use crate::types::Value;
 
@@ -52,6 +54,16 @@ pub fn eval(filter: &BoundFilter, batch: &RecordBatch) -> RowMask {
         }
         BoundFilter::In { target, members } => column(batch, *target)
             .map_or_else(|| RowMask::none(len), |column| is_in(column, members)),
+        BoundFilter::AnyElement {
+            attr,
+            comparison,
+            operand,
+        } => column(batch, Target::Attribute(*attr)).map_or_else(
+            || RowMask::none(len),
+            |column| any_element(column, *comparison, operand),
+        ),
+        BoundFilter::Matches { target, pattern } => column(batch, *target)
+            .map_or_else(|| RowMask::none(len), |column| fits(column, pattern)),
     }
 }
 
@@ -201,31 +213,89 @@ fn list_equals(list: &ListArray, row: usize, wanted: &[Value]) -> bool {
 }
 
 fn is_in(column: &dyn Array, members: &Members) -> RowMask {
+    present_where(column, |slots, scan| with_member_test(slots, members, scan))
+}
+
+fn any_element(column: &dyn Array, comparison: Comparison, operand: &Value) -> RowMask {
+    present_where(column, |slots, scan| {
+        with_order_test(slots, operand, &|order| holds(comparison, order), scan)
+    })
+}
+
+fn fits(column: &dyn Array, pattern: &Pattern) -> RowMask {
+    present_where(column, |slots, scan| match slots {
+        ScalarColumn::String(array) => Some(scan(&|slot| pattern.matches(array.value(slot)))),
+        _ => None,
+    })
+}
+
+/// Runs a test of slots over the rows of a column.
+type Scan<'a> = &'a dyn Fn(&dyn Fn(usize) -> bool) -> RowMask;
+
+/// Finds the rows with a value for which a test is true, or for any of whose elements it is. `with_test` is
+/// handed the slots that hold the values and a scan to run its test with; `None` if the test is of another
+/// type.
+fn present_where(
+    column: &dyn Array,
+    with_test: impl FnOnce(ScalarColumn<'_>, Scan<'_>) -> Option<RowMask>,
+) -> RowMask {
     let len = column.len();
-    let mut mask = if let Some(list) = column.as_list_opt::<i32>() {
-        match ScalarColumn::of(list.values().as_ref()) {
-            Some(child) => with_member_test(child, members, |test| {
+    let found = if let Some(list) = column.as_list_opt::<i32>() {
+        ScalarColumn::of(list.values().as_ref()).and_then(|child| {
+            with_test(child, &|test| {
                 RowMask::from_fn(len, |row| elements(list, row).any(test))
-            }),
-            None => None,
-        }
-    } else {
-        ScalarColumn::of(column).and_then(|scalar| {
-            with_member_test(scalar, members, |test| RowMask::from_fn(len, test))
+            })
         })
-    }
-    .unwrap_or_else(|| RowMask::none(len));
+    } else {
+        ScalarColumn::of(column)
+            .and_then(|scalar| with_test(scalar, &|test| RowMask::from_fn(len, test)))
+    };
+    let mut mask = found.unwrap_or_else(|| RowMask::none(len));
     if let Some(nulls) = column.nulls() {
         mask.and(&validity(nulls));
     }
     mask
 }
 
+/// Hands `scan` a test of how one slot of a column compares with the operand; `None` if they are of
+/// different types.
+fn with_order_test(
+    column: ScalarColumn<'_>,
+    operand: &Value,
+    holds: &dyn Fn(Ordering) -> bool,
+    scan: Scan<'_>,
+) -> Option<RowMask> {
+    Some(match (column, operand) {
+        (ScalarColumn::Bool(array), Value::Bool(operand)) => {
+            scan(&|slot| holds(array.value(slot).cmp(operand)))
+        }
+        (ScalarColumn::Int(array), Value::Int(operand)) => {
+            scan(&|slot| holds(array.value(slot).cmp(operand)))
+        }
+        (ScalarColumn::Uint(array), Value::Uint(operand)) => {
+            scan(&|slot| holds(array.value(slot).cmp(operand)))
+        }
+        (ScalarColumn::Float(array), Value::Float(operand)) => {
+            scan(&|slot| array.value(slot).partial_cmp(operand).is_some_and(holds))
+        }
+        (ScalarColumn::Datetime(array), Value::Datetime(operand)) => {
+            scan(&|slot| holds(array.value(slot).cmp(&operand.0)))
+        }
+        (ScalarColumn::Uuid(array), Value::Uuid(operand)) => {
+            scan(&|slot| holds(array.value(slot).cmp(operand.as_bytes())))
+        }
+        (ScalarColumn::String(array), Value::String(operand)) => {
+            scan(&|slot| holds(array.value(slot).as_bytes().cmp(operand.as_bytes())))
+        }
+        _ => return None,
+    })
+}
+
 /// Hands `scan` a test of one slot of a column; `None` if rows and operands are of different types.
 fn with_member_test(
     column: ScalarColumn<'_>,
     members: &Members,
-    scan: impl FnOnce(&dyn Fn(usize) -> bool) -> RowMask,
+    scan: Scan<'_>,
 ) -> Option<RowMask> {
     Some(match (column, members) {
         (ScalarColumn::Bool(array), Members::Bools(wanted)) => {

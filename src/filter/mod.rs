@@ -6,15 +6,20 @@
 pub mod bind;
 pub mod bound;
 pub mod eval;
+pub mod glob;
 pub mod mask;
+pub mod members;
 pub mod parse;
+pub mod pattern;
 pub mod prune;
 
 pub use bind::bind;
-pub use bound::{BoundFilter, Comparison, Members, Target};
+pub use bound::{BoundFilter, Comparison, Target};
 pub use eval::eval;
 pub use mask::RowMask;
+pub use members::Members;
 pub use parse::{is_operator, parse, parse_at, raw};
+pub use pattern::Pattern;
 pub use prune::{Verdict, prune};
 
 #[cfg(test)]

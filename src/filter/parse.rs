@@ -4,36 +4,35 @@ use serde_json::Value as Json;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::document::RawValue;
-use crate::types::filter::{CompareOp, Filter};
+use crate::types::filter::{CompareOp, Filter, ListOp, PatternOp};
 use crate::types::limits;
 
-/// Operators that are served; `None` for those that take a list.
-const SERVED: [(&str, Option<CompareOp>); 8] = [
-    ("Eq", Some(CompareOp::Eq)),
-    ("NotEq", Some(CompareOp::NotEq)),
-    ("Lt", Some(CompareOp::Lt)),
-    ("Lte", Some(CompareOp::Lte)),
-    ("Gt", Some(CompareOp::Gt)),
-    ("Gte", Some(CompareOp::Gte)),
-    ("In", None),
-    ("NotIn", None),
-];
+/// What an operator makes of its operand.
+#[derive(Debug, Clone, Copy)]
+enum Served {
+    Compare(CompareOp),
+    Membership { negated: bool },
+    List(ListOp),
+    Pattern(PatternOp),
+}
+
+/// Finds an operator that is served by its name.
+fn served(name: &str) -> Option<Served> {
+    let compare = CompareOp::ALL.into_iter().find(|op| op.name() == name);
+    let list = || ListOp::ALL.into_iter().find(|op| op.name() == name);
+    let pattern = || PatternOp::ALL.into_iter().find(|op| op.name() == name);
+    match name {
+        "In" => Some(Served::Membership { negated: false }),
+        "NotIn" => Some(Served::Membership { negated: true }),
+        _ => compare
+            .map(Served::Compare)
+            .or_else(|| list().map(Served::List))
+            .or_else(|| pattern().map(Served::Pattern)),
+    }
+}
 
 /// Operators of the public API that this version refuses by name.
-pub(super) const UNSUPPORTED: [&str; 18] = [
-    "Contains",
-    "NotContains",
-    "ContainsAny",
-    "NotContainsAny",
-    "AnyLt",
-    "AnyLte",
-    "AnyGt",
-    "AnyGte",
-    "Glob",
-    "NotGlob",
-    "IGlob",
-    "NotIGlob",
-    "Regex",
+pub(super) const UNSUPPORTED: [&str; 5] = [
     "Fuzzy",
     "BM25",
     "ContainsAllTokens",
@@ -43,7 +42,7 @@ pub(super) const UNSUPPORTED: [&str; 18] = [
 
 /// Whether the public API has a filter operator of this name, served or not.
 pub fn is_operator(name: &str) -> bool {
-    UNSUPPORTED.contains(&name) || SERVED.iter().any(|(served, _)| *served == name)
+    UNSUPPORTED.contains(&name) || served(name).is_some()
 }
 
 /// Parses the `filters` of a query. Errors: see `parse_at`.
@@ -59,6 +58,7 @@ pub fn parse_at(root: &str, json: &Json) -> Result<Filter> {
     let mut parser = Parser {
         path: root.to_owned(),
         nodes: 0,
+        patterns: 0,
     };
     parser.filter(json, 1)
 }
@@ -117,6 +117,7 @@ fn exact(value: i128) -> Option<f64> {
 struct Parser {
     path: String,
     nodes: usize,
+    patterns: usize,
 }
 
 impl Parser {
@@ -167,8 +168,7 @@ impl Parser {
     }
 
     fn leaf(&mut self, attribute: &str, op: &str, operands: &[Json]) -> Result<Filter> {
-        let served = SERVED.iter().find(|(name, _)| *name == op);
-        let Some((_, compare)) = served else {
+        let Some(served) = served(op) else {
             if UNSUPPORTED.contains(&op) {
                 return Err(unsupported(format!("filter operator `{op}`")));
             }
@@ -182,18 +182,38 @@ impl Parser {
             return Err(self.malformed("[attribute, operator, value]", &found));
         };
         let attribute = attribute.to_owned();
-        match compare {
-            Some(op) => Ok(Filter::Compare {
+        self.at(2, |parser| parser.test(attribute, served, operand))
+    }
+
+    fn test(&mut self, attribute: String, served: Served, operand: &Json) -> Result<Filter> {
+        Ok(match served {
+            Served::Compare(op) => Filter::Compare {
                 attribute,
-                op: *op,
-                value: self.at(2, |parser| parser.operand(operand))?,
-            }),
-            None => Ok(Filter::In {
+                op,
+                value: self.operand(operand)?,
+            },
+            Served::Membership { negated } => Filter::In {
                 attribute,
-                values: self.at(2, |parser| parser.list(operand))?,
-                negated: op == "NotIn",
-            }),
-        }
+                values: self.list(operand)?,
+                negated,
+            },
+            Served::List(op) => Filter::List {
+                attribute,
+                op,
+                value: self.operand(operand)?,
+            },
+            Served::Pattern(op) => {
+                self.patterns += 1;
+                if self.patterns > limits::FILTER_PATTERNS_MAX {
+                    return Err(self.beyond("patterns", limits::FILTER_PATTERNS_MAX));
+                }
+                Filter::Pattern {
+                    attribute,
+                    op,
+                    value: self.operand(operand)?,
+                }
+            }
+        })
     }
 
     fn operand(&mut self, json: &Json) -> Result<RawValue> {

@@ -3,7 +3,8 @@
 
 use std::cmp::Ordering;
 
-use super::bound::{BoundFilter, Comparison, Members, Target};
+use super::bound::{BoundFilter, Comparison, Target};
+use super::members::Members;
 use crate::types::{Bound, Stats, Timestamp, Value};
 
 /// How many rows of a segment a filter matches.
@@ -62,6 +63,12 @@ pub fn prune(filter: &BoundFilter, stats: &Stats) -> Verdict {
         BoundFilter::In { target, members } => Range::of(stats, *target)
             .map_or(Verdict::Maybe, |range| {
                 range.judge(range.is_in(members), Verdict::Never)
+            }),
+        // Stats are of scalars alone.
+        BoundFilter::AnyElement { .. } => Verdict::Maybe,
+        BoundFilter::Matches { target, pattern } => Range::of(stats, *target)
+            .map_or(Verdict::Maybe, |range| {
+                range.judge(range.starts_with(pattern.prefix()), Verdict::Never)
             }),
     }
 }
@@ -162,6 +169,24 @@ impl<'a> Range<'a> {
             order == Some(Ordering::Greater)
         });
         self.any_of(sorted.iter().skip(from).take(1).map(value))
+    }
+
+    /// The verdict on rows with a value, of a test that only text with this start can pass.
+    fn starts_with(&self, prefix: &str) -> Verdict {
+        let prefix = prefix.as_bytes();
+        let text = |bound: Option<&'a Bound>| match bound {
+            Some(Bound::String(text)) => Some(text.as_bytes()),
+            _ => None,
+        };
+        // Text with the prefix is not below it, and up to the prefix's length not above it.
+        let all_below = text(self.max).is_some_and(|max| max < prefix);
+        let all_above =
+            text(self.min).is_some_and(|min| &min[..min.len().min(prefix.len())] > prefix);
+        if all_below || all_above {
+            Verdict::Never
+        } else {
+            Verdict::Maybe
+        }
     }
 
     fn any_of(&self, members: impl Iterator<Item = Value>) -> Verdict {

@@ -1,15 +1,15 @@
+mod glob;
+mod language;
 mod prune;
 
 use arrow::array::RecordBatch;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{BoundFilter, RowMask, bind, eval, parse};
-use crate::error::ErrorKind;
+use super::{RowMask, bind, eval};
 use crate::rows::{RowsBuilder, take_rows};
 use crate::types::document::RawValue;
-use crate::types::filter::{CompareOp, Filter};
-use crate::types::limits::{FILTER_DEPTH_MAX, FILTER_NODES_MAX};
+use crate::types::filter::{CompareOp, Filter, ListOp, PatternOp};
 use crate::types::{
     AttrId, AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Timestamp, Value,
 };
@@ -36,6 +36,9 @@ fn schema(id_kind: IdKind) -> NamespaceSchema {
         schema
             .add(name, kind, filterable)
             .expect("a legal attribute");
+    }
+    for name in ["string", "[]string"] {
+        schema.attributes.get_mut(name).expect("declared").regex = true;
     }
     schema
 }
@@ -152,6 +155,61 @@ fn membership(name: String, element: BoxedStrategy<Value>) -> BoxedStrategy<Filt
         .boxed()
 }
 
+fn list_test(
+    name: String,
+    element: BoxedStrategy<Value>,
+    list: BoxedStrategy<Value>,
+) -> BoxedStrategy<Filter> {
+    (prop::sample::select(ListOp::ALL.to_vec()), element, list)
+        .prop_map(move |(op, element, list)| {
+            let takes_list = matches!(op, ListOp::ContainsAny | ListOp::NotContainsAny);
+            Filter::List {
+                attribute: name.clone(),
+                op,
+                value: as_raw(if takes_list { &list } else { &element }),
+            }
+        })
+        .boxed()
+}
+
+/// Patterns, and what they mean, of globs and of regular expressions.
+type Meaning = fn(&str) -> bool;
+const GLOBS: [(&str, Meaning); 5] = [
+    ("*", |_| true),
+    ("", str::is_empty),
+    ("a*", |text| text.starts_with('a')),
+    ("?", |text| text.chars().count() == 1),
+    ("[!a]", |text| text.chars().count() == 1 && text != "a"),
+];
+const REGEXES: [(&str, Meaning); 4] = [
+    ("b$", |text| text.ends_with('b')),
+    ("", |_| true),
+    ("^[^a]", |text| !text.is_empty() && !text.starts_with('a')),
+    ("(?i)A", |text| text.contains('a')),
+];
+
+fn pattern_test(name: &'static str, may_be_regex: bool) -> BoxedStrategy<Filter> {
+    let mut known = Vec::new();
+    for op in PatternOp::ALL {
+        let (globs, regexes) = (GLOBS.as_slice(), REGEXES.as_slice());
+        let patterns = if op == PatternOp::Regex {
+            regexes
+        } else {
+            globs
+        };
+        if op != PatternOp::Regex || may_be_regex {
+            known.extend(patterns.iter().map(|(pattern, _)| (op, *pattern)));
+        }
+    }
+    prop::sample::select(known)
+        .prop_map(move |(op, pattern)| Filter::Pattern {
+            attribute: name.to_owned(),
+            op,
+            value: RawValue::String(pattern.into()),
+        })
+        .boxed()
+}
+
 fn filters(id_kind: IdKind) -> impl Strategy<Value = Filter> {
     let mut leaves = Vec::new();
     for kind in ScalarType::ALL {
@@ -160,6 +218,15 @@ fn filters(id_kind: IdKind) -> impl Strategy<Value = Filter> {
         leaves.push(leaf(list.to_string(), cell(list), false));
         leaves.push(membership(one.to_string(), scalar(kind)));
         leaves.push(membership(list.to_string(), scalar(kind)));
+        let items = prop::collection::vec(scalar(kind), 0..3);
+        let items = items.prop_map(Value::from_iter).boxed();
+        leaves.push(list_test(list.to_string(), scalar(kind), items));
+    }
+    leaves.push(pattern_test("string", true));
+    leaves.push(pattern_test("[]string", true));
+    leaves.push(pattern_test("unknown", false));
+    if id_kind == IdKind::String {
+        leaves.push(pattern_test("id", false));
     }
     leaves.push(leaf(
         "unknown".to_owned(),
@@ -257,6 +324,58 @@ fn matches(filter: &Filter, look: &dyn Fn(&str) -> (AttributeType, Value)) -> bo
             };
             inside != *negated
         }
+        Filter::List {
+            attribute,
+            op,
+            value,
+        } => {
+            let (kind, found) = look(attribute);
+            let Value::Array(items) = &found else {
+                return matches!(op, ListOp::NotContains | ListOp::NotContainsAny);
+            };
+            let wanted = match from_raw(kind, value) {
+                Value::Array(wanted) => wanted.to_vec(),
+                one => vec![one],
+            };
+            let any = |test: fn(std::cmp::Ordering) -> bool| {
+                let hit = |item: &Value| wanted.iter().any(|one| test(item.total_cmp(one)));
+                items.iter().any(hit)
+            };
+            match op {
+                ListOp::Contains | ListOp::ContainsAny => any(std::cmp::Ordering::is_eq),
+                ListOp::NotContains | ListOp::NotContainsAny => !any(std::cmp::Ordering::is_eq),
+                ListOp::AnyLt => any(std::cmp::Ordering::is_lt),
+                ListOp::AnyLte => any(std::cmp::Ordering::is_le),
+                ListOp::AnyGt => any(std::cmp::Ordering::is_gt),
+                ListOp::AnyGte => any(std::cmp::Ordering::is_ge),
+            }
+        }
+        Filter::Pattern {
+            attribute,
+            op,
+            value,
+        } => {
+            let RawValue::String(pattern) = value else {
+                panic!("patterns are text");
+            };
+            let known: &[(&str, Meaning)] = match op {
+                PatternOp::Regex => &REGEXES,
+                _ => &GLOBS,
+            };
+            let (_, meaning) = known
+                .iter()
+                .find(|(known, _)| *known == &**pattern)
+                .expect("a pattern of the table");
+            let fits = |value: &Value| match value {
+                Value::String(text) => meaning(text),
+                _ => false,
+            };
+            let inside = match look(attribute).1 {
+                Value::Array(items) => items.iter().any(fits),
+                one => fits(&one),
+            };
+            inside != matches!(op, PatternOp::NotGlob | PatternOp::NotIGlob)
+        }
     }
 }
 
@@ -322,161 +441,6 @@ proptest! {
         let taken = take_rows(&batch, &(0..rows.len() as u32).rev().collect::<Vec<_>>());
         prop_assert_eq!(eval(&bound, &taken.expect("rows in range")).count(), expected.count());
     }
-}
-
-#[test]
-fn bind_with_null_operand_follows_null_table() {
-    let schema = schema(IdKind::Uint);
-    let missing = BoundFilter::Missing(schema.get("int").expect("declared").id);
-    let present = BoundFilter::Not(Box::new(missing.clone()));
-    for (op, expected) in [
-        ("Eq", missing.clone()),
-        ("NotEq", present.clone()),
-        ("Lt", BoundFilter::Constant(false)),
-        ("Lte", missing),
-        ("Gt", present),
-        ("Gte", BoundFilter::Constant(true)),
-    ] {
-        let filter = parse(&json!(["int", op, null])).expect("a legal filter");
-        assert_eq!(bind(&filter, &schema).expect("binds"), expected, "{op}");
-    }
-}
-
-#[test]
-fn filter_that_does_not_fit_is_refused_by_name() {
-    let schema = schema(IdKind::Uint);
-    for (filter, expected) in [
-        (json!(["nope", "Eq", 1]), "attribute `nope` not found"),
-        (
-            json!(["hidden", "Eq", 1]),
-            "attribute `hidden` is not filterable",
-        ),
-        (json!(["vector", "Eq", [1, 2]]), "vector attribute `vector`"),
-        (json!(["[]int", "Lt", 1]), "Lt does not work on arrays"),
-        (
-            json!(["[]int", "Eq", 1]),
-            "Eq expects []int, but got integer 1",
-        ),
-        (
-            json!(["int", "Eq", "x"]),
-            "filter error in key `int`: type mismatch, Eq expects int, but got string `x`",
-        ),
-        (
-            json!(["int", "Eq", 1.5]),
-            "Eq expects int, but got float 1.5",
-        ),
-        (
-            json!(["uint", "Eq", -1]),
-            "Eq expects uint, but got integer -1",
-        ),
-        (
-            json!(["string", "In", [1, 2]]),
-            "In expects string, but got integer 1",
-        ),
-        (json!(["datetime", "Gt", "soon"]), "Gt expects datetime"),
-        (
-            json!(["id", "Gt", "1"]),
-            "Gt expects uint, but got string `1`",
-        ),
-        (json!(["int", "Eq", [1]]), "Eq expects int, but got array"),
-    ] {
-        let parsed = parse(&filter).expect("a legal shape");
-        let error = bind(&parsed, &schema).expect_err(expected);
-        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-        assert!(error.message().contains(expected), "{filter}: {error}");
-    }
-}
-
-#[test]
-fn filter_of_wrong_shape_is_malformed_at_its_path() {
-    for (filter, expected) in [
-        (
-            json!("x"),
-            "`filters`: expected a filter array, found string",
-        ),
-        (
-            json!([]),
-            "`filters`: expected a filter array, found an empty array",
-        ),
-        (
-            json!(["And", [["a", "Eq", 1], 7]]),
-            "`filters[1][1]`: expected a filter array, found number",
-        ),
-        (
-            json!(["And", "a"]),
-            "`filters[1]`: expected a list of filters, found string",
-        ),
-        (
-            json!(["Not", ["a"]]),
-            "`filters[1]`: expected [attribute, operator, value], found 1 element",
-        ),
-        (
-            json!(["Or", [[1, "Eq", 1]]]),
-            "`filters[1][0][0]`: expected the name of an attribute",
-        ),
-        (
-            json!(["a", "Equals", 1]),
-            "`filters[1]`: expected the name of an operator, found `Equals`",
-        ),
-        (
-            json!(["a", 3, 1]),
-            "`filters[1]`: expected the name of an operator, found number",
-        ),
-        (
-            json!(["a", "Eq"]),
-            "`filters`: expected [attribute, operator, value], found 2 elements",
-        ),
-        (json!(["a", "Eq", 1, 2]), "found 4 elements"),
-        (
-            json!(["a", "Eq", {"x": 1}]),
-            "`filters[2]`: expected a value, a list or null, found object",
-        ),
-        (
-            json!(["a", "In", [1, null]]),
-            "`filters[2][1]`: expected values of one type, none of them null, found null",
-        ),
-        (
-            json!(["id", "In", [1, "2"]]),
-            "`filters[2][1]`: expected values of one type",
-        ),
-        (json!(["a", "In", [null]]), "`filters[2][0]`"),
-        (
-            json!(["a", "In", null]),
-            "`filters[2]`: expected a list, found null",
-        ),
-    ] {
-        let error = parse(&filter).expect_err(expected);
-        assert_eq!(error.kind(), ErrorKind::Malformed, "{filter}: {error}");
-        assert!(error.message().contains(expected), "{filter}: {error}");
-    }
-}
-
-#[test]
-fn operator_known_but_not_served_is_unsupported_by_name() {
-    for op in super::parse::UNSUPPORTED {
-        let error = parse(&json!(["a", op, "x", {}])).expect_err(op);
-        assert_eq!(
-            (error.kind(), error.code()),
-            (ErrorKind::InvalidRequest, "unsupported")
-        );
-        assert!(error.message().contains(op));
-    }
-    let error = parse(&json!(["a", "Lt", {"$ref_new": "a"}])).expect_err("refused");
-    assert_eq!(error.code(), "unsupported");
-}
-
-#[test]
-fn filter_beyond_its_limits_is_refused() {
-    let nested =
-        |levels: usize| (1..levels).fold(json!(["a", "Eq", 1]), |inner, _| json!(["Not", inner]));
-    assert!(parse(&nested(FILTER_DEPTH_MAX)).is_ok());
-    let error = parse(&nested(FILTER_DEPTH_MAX + 1)).expect_err("too deep");
-    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-
-    let wide = |operands: usize| json!(["a", "In", vec![1; operands]]);
-    assert!(parse(&wide(FILTER_NODES_MAX - 1)).is_ok());
-    let error = parse(&wide(FILTER_NODES_MAX)).expect_err("too many");
-    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
 
 #[test]

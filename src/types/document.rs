@@ -64,6 +64,10 @@ pub struct AttributeSpec {
     pub kind: AttributeType,
     /// `filterable`, where given.
     pub filterable: Option<bool>,
+    /// `regex`, where given; a type without options turns it off.
+    pub regex: Option<bool>,
+    /// `glob`, as `regex`.
+    pub glob: Option<bool>,
     /// `ann.distance_metric`, where given; `ann: true` leaves it `None`.
     pub metric: Option<DistanceMetric>,
 }

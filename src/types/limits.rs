@@ -24,6 +24,16 @@ pub const QUERY_LIMIT_MAX: usize = 10_000;
 pub const FILTER_DEPTH_MAX: usize = 64;
 /// Most nodes of a filter, list operands counted one each: bounds work on hostile input.
 pub const FILTER_NODES_MAX: usize = 100_000;
+/// Most globs and regular expressions of a filter: bounds what compiling them costs.
+pub const FILTER_PATTERNS_MAX: usize = 64;
+/// Longest glob or regular expression, bytes.
+pub const PATTERN_BYTES_MAX: usize = 1_024;
+/// Largest compiled pattern, bytes: bounds memory, and the steps a byte of text may cost.
+pub const PATTERN_PROGRAM_BYTES_MAX: usize = 256 << 10;
+/// Memory that matching a pattern takes to be fast, bytes, for each thread; what needs more is slower.
+pub const PATTERN_CACHE_BYTES_MAX: usize = 256 << 10;
+/// Deepest nesting of `{...}` in a glob.
+pub const GLOB_DEPTH_MAX: usize = 32;
 /// Most keys of an `order by` (the public API's limit).
 pub const ORDER_KEYS_MAX: usize = 8;
 /// Largest request body, bytes, as sent and decoded: one request is one slot until larger requests are

@@ -54,6 +54,18 @@ pub struct AttributeSchema {
     pub kind: AttributeType,
     /// Whether filters and orders may name it. Always false for vectors.
     pub filterable: bool,
+    /// Whether the filter `Regex` may name it; only for text and lists of text.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub regex: bool,
+    /// Whether globs may name it even where it is not filterable; only for text and lists of text.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub glob: bool,
+}
+
+/// Whether an option is left out of stored bytes.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_off(option: &bool) -> bool {
+    !option
 }
 
 /// The schema of a namespace: one id kind, one metric, named attributes. Empty until the first write.
@@ -119,6 +131,8 @@ impl NamespaceSchema {
                 id,
                 kind,
                 filterable,
+                regex: false,
+                glob: false,
             },
         );
         Ok(id)

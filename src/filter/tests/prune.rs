@@ -177,3 +177,52 @@ fn prune_of_membership_looks_for_a_member_within_the_range() {
     let not = BoundFilter::Not(Box::new(ids(&[9, 21])));
     assert_eq!(prune(&not, &stats), Verdict::Always);
 }
+
+#[test]
+fn prune_of_glob_knows_what_its_start_tells() {
+    use crate::filter::pattern::{Pattern, Syntax};
+    let text = |nulls, ends: Option<(&str, Option<&str>)>| Stats {
+        id_min: Bound::String("a".to_owned()),
+        id_max: Bound::String("b".to_owned()),
+        attributes: vec![AttributeStats {
+            attr: AttrId(3),
+            nulls,
+            min: ends.map(|ends| Bound::String(ends.0.to_owned())),
+            max: ends.and_then(|ends| ends.1.map(|max| Bound::String(max.to_owned()))),
+        }],
+    };
+    let verdict = |pattern: &str, fold_case, stats: &Stats| {
+        let compiled = Pattern::compile(pattern, Syntax::Glob { fold_case });
+        let pattern = std::sync::Arc::new(compiled.expect("a legal glob"));
+        let target = Target::Attribute(AttrId(3));
+        prune(&BoundFilter::Matches { target, pattern }, stats)
+    };
+    let stats = text(0, Some(("bc", Some("bx"))));
+    for (pattern, expected) in [
+        ("*", Verdict::Maybe),
+        ("b*", Verdict::Maybe),
+        ("bc*", Verdict::Maybe),
+        ("bb*", Verdict::Never),
+        ("bx", Verdict::Maybe),
+        ("bxx*", Verdict::Never),
+        ("a*", Verdict::Never),
+        ("c*", Verdict::Never),
+        ("?c", Verdict::Maybe),
+    ] {
+        assert_eq!(verdict(pattern, false, &stats), expected, "{pattern}");
+        assert_eq!(verdict(pattern, true, &stats), Verdict::Maybe, "{pattern}");
+    }
+    assert_eq!(
+        verdict("z*", false, &text(0, Some(("bc", None)))),
+        Verdict::Maybe
+    );
+    assert_eq!(
+        verdict("a*", false, &text(2, Some(("bc", None)))),
+        Verdict::Never
+    );
+    assert_eq!(verdict("*", false, &text(2, None)), Verdict::Never);
+    assert_eq!(
+        verdict("z*", true, &text(1, Some(("bc", Some("bx"))))),
+        Verdict::Maybe
+    );
+}

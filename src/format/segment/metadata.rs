@@ -152,6 +152,8 @@ pub(super) fn columns(
             id: *attr,
             kind: column.kind,
             filterable: false,
+            regex: false,
+            glob: false,
         });
         let fits = field_id(field) == Some(u64::from(attr.0) + 1)
             && *field.data_type() == outside_type(inside.data_type())

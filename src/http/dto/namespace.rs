@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::namespace::describe::{Description, NamespacePage};
-use crate::types::{NamespaceName, NamespaceSchema};
+use crate::types::{AttributeSchema, NamespaceName, NamespaceSchema};
 
 /// Names on a page where the request does not say.
 const PAGE_NAMES: usize = 1_000;
@@ -37,9 +37,19 @@ pub(in crate::http) fn schema_view(schema: &NamespaceSchema) -> Value {
                 config["filterable"] = Value::Null;
             }
         }
+        show_text_options(attribute, &mut config);
         view.insert(name.clone(), config);
     }
     Value::Object(view)
+}
+
+/// Options of text, which both views show only where they are on.
+fn show_text_options(attribute: &AttributeSchema, config: &mut Value) {
+    for (name, on) in [("regex", attribute.regex), ("glob", attribute.glob)] {
+        if on {
+            config[name] = json!(true);
+        }
+    }
 }
 
 /// The schema inside the metadata: what does not apply is left out, vectors name their metric.
@@ -50,13 +60,14 @@ fn metadata_schema(schema: &NamespaceSchema) -> Value {
     }
     for (name, attribute) in &schema.attributes {
         let kind = attribute.kind.to_string();
-        let config = match (attribute.kind.is_vector(), schema.metric) {
+        let mut config = match (attribute.kind.is_vector(), schema.metric) {
             (true, Some(metric)) => {
                 json!({"type": kind, "ann": {"distance_metric": metric.name()}})
             }
             (true, None) => json!({"type": kind, "ann": true}),
             (false, _) => json!({"type": kind, "filterable": attribute.filterable}),
         };
+        show_text_options(attribute, &mut config);
         view.insert(name.clone(), config);
     }
     Value::Object(view)

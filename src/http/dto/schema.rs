@@ -71,6 +71,11 @@ fn parse_id_kind(path: &str, config: &Value) -> Result<IdKind> {
         Value::Object(options) => {
             type_name(path, options)?;
             check_options(path, options, false)?;
+            for option in ["regex", "glob"] {
+                if optional_bool(path, options, option)? == Some(true) {
+                    return Err(invalid(path, format!("`{option}` is not for `id`")));
+                }
+            }
             type_name(path, options)?
         }
         _ => return Err(wrong_type(path, config, "a type name or a map")),
@@ -90,6 +95,9 @@ fn parse_attribute(path: &str, config: &Value) -> Result<AttributeSpec> {
         Value::String(name) => Ok(AttributeSpec {
             kind: parse_type(path, name)?,
             filterable: None,
+            // The bare type resets what can be asked of its text.
+            regex: Some(false),
+            glob: Some(false),
             metric: None,
         }),
         Value::Object(options) => parse_options(path, options),
@@ -110,10 +118,14 @@ fn parse_options(path: &str, options: &Map<String, Value>) -> Result<AttributeSp
     if filterable == Some(true) && kind.is_vector() {
         return Err(invalid(path, format!("`filterable` is not for {kind}")));
     }
+    let regex = optional_bool(path, options, "regex")?;
+    let glob = optional_bool(path, options, "glob")?;
     let metric = parse_ann(path, kind, options.get("ann"))?;
     Ok(AttributeSpec {
         kind,
         filterable,
+        regex,
+        glob,
         metric,
     })
 }
@@ -131,7 +143,7 @@ fn check_options(path: &str, options: &Map<String, Value>, is_vector: bool) -> R
     for (name, value) in options {
         let off = matches!(value, Value::Null | Value::Bool(false));
         let asked = match name.as_str() {
-            "type" | "filterable" | "drop" => false,
+            "type" | "filterable" | "drop" | "regex" | "glob" => false,
             "ann" => off && is_vector && !value.is_null(),
             "full_text_search" => match value {
                 Value::Null | Value::Bool(_) | Value::Object(_) => !off,
@@ -143,7 +155,7 @@ fn check_options(path: &str, options: &Map<String, Value>, is_vector: bool) -> R
                     ));
                 }
             },
-            "regex" | "glob" | "fuzzy" => optional_bool(path, options, name)? == Some(true),
+            "fuzzy" => optional_bool(path, options, name)? == Some(true),
             "sparse_knn" | "embed" => !off,
             _ => return Err(unknown_field(name, &OPTIONS)),
         };

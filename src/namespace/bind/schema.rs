@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::types::document::{AttributeSpec, SchemaSpec};
-use crate::types::{AttributeType, DistanceMetric, NamespaceSchema, schema};
+use crate::types::{AttributeType, DistanceMetric, NamespaceSchema, ScalarType, schema};
 
 /// Binds schema declarations alone, as a schema update without documents does.
 ///
@@ -56,8 +56,15 @@ fn declare_one(grown: &mut NamespaceSchema, name: &str, spec: &AttributeSpec) ->
             spec.kind
         )));
     }
+    check_text_options(name, spec)?;
     let Some(existing) = grown.attributes.get_mut(name) else {
-        grown.add(name, spec.kind, spec.filterable.unwrap_or(true))?;
+        let (regex, glob) = (spec.regex == Some(true), spec.glob == Some(true));
+        // What is searched by patterns is seldom compared as well, and that costs.
+        let filterable = spec.filterable.unwrap_or(!(regex || glob));
+        grown.add(name, spec.kind, filterable)?;
+        if let Some(added) = grown.attributes.get_mut(name) {
+            (added.regex, added.glob) = (regex, glob);
+        }
         return Ok(());
     };
     if existing.kind == AttributeType::ArrayUnknown && matches!(spec.kind, AttributeType::Array(_))
@@ -72,8 +79,25 @@ fn declare_one(grown: &mut NamespaceSchema, name: &str, spec: &AttributeSpec) ->
     }
     if !existing.kind.is_vector() {
         existing.filterable = spec.filterable.unwrap_or(existing.filterable);
+        existing.regex = spec.regex.unwrap_or(existing.regex);
+        existing.glob = spec.glob.unwrap_or(existing.glob);
     }
     Ok(())
+}
+
+fn check_text_options(name: &str, spec: &AttributeSpec) -> Result<()> {
+    let text = matches!(
+        spec.kind,
+        AttributeType::Scalar(ScalarType::String) | AttributeType::Array(ScalarType::String)
+    );
+    let on = [("regex", spec.regex), ("glob", spec.glob)];
+    match on.into_iter().find(|(_, option)| *option == Some(true)) {
+        Some((option, _)) if !text => Err(Error::invalid(format!(
+            "attribute `{name}`: `{option}` needs type string or []string, found {}",
+            spec.kind
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Settles vectors and metric once everything the request brings is in the schema.

@@ -18,6 +18,8 @@ fn spec(attributes: &[(&str, &str)]) -> SchemaSpec {
                 let spec = AttributeSpec {
                     kind: AttributeType::parse(kind).expect("a legal type"),
                     filterable: None,
+                    regex: None,
+                    glob: None,
                     metric: None,
                 };
                 ((*name).to_owned(), spec)
@@ -391,6 +393,59 @@ fn schema_change_of_filterable_holds_and_of_type_is_refused() {
             .message()
             .contains("expected uint, found uuid")
     );
+}
+
+#[test]
+fn schema_options_of_text_decide_default_of_filterable_and_merge() {
+    let with = |kind: &str, filterable, regex, glob| {
+        let mut spec = spec(&[("a", kind)]);
+        let one = spec.attributes.get_mut("a").expect("declared");
+        (one.filterable, one.regex, one.glob) = (filterable, regex, glob);
+        spec
+    };
+    let after = |steps: &[SchemaSpec]| {
+        let mut schema = NamespaceSchema::default();
+        for step in steps {
+            schema = bind_schema(&schema, step, None).expect("binds");
+        }
+        let one = schema.get("a").expect("declared");
+        (one.filterable, one.regex, one.glob)
+    };
+    let (on, off) = (Some(true), Some(false));
+    let plain = with("string", None, None, None);
+    let regex = with("string", None, on, None);
+    let bare = with("string", None, off, off);
+    for (steps, expected) in [
+        (vec![plain.clone()], (true, false, false)),
+        (vec![regex.clone()], (false, true, false)),
+        (vec![with("[]string", None, None, on)], (false, false, true)),
+        (vec![with("string", on, on, on)], (true, true, true)),
+        (vec![with("string", None, off, None)], (true, false, false)),
+        // A later declaration changes what it names, and no more.
+        (vec![plain.clone(), regex.clone()], (true, true, false)),
+        (vec![regex.clone(), plain.clone()], (false, true, false)),
+        (
+            vec![regex.clone(), with("string", None, None, on)],
+            (false, true, true),
+        ),
+        (vec![regex, bare.clone()], (false, false, false)),
+        (vec![plain, bare], (true, false, false)),
+    ] {
+        assert_eq!(after(&steps), expected, "{steps:?}");
+    }
+    for (kind, regex, glob) in [
+        ("int", on, None),
+        ("[]uuid", None, on),
+        ("[2]f32", on, None),
+    ] {
+        let spec = with(kind, None, regex, glob);
+        let error = bind_schema(&NamespaceSchema::default(), &spec, None).expect_err(kind);
+        let message = error.message();
+        assert!(
+            message.contains("needs type string or []string"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

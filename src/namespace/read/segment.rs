@@ -109,10 +109,12 @@ fn columns_of(filter: &BoundFilter) -> (Vec<AttrId>, bool) {
                 children.iter().for_each(|child| visit(child, targets));
             }
             BoundFilter::Not(child) => visit(child, targets),
-            BoundFilter::Missing(attr) => {
+            BoundFilter::Missing(attr) | BoundFilter::AnyElement { attr, .. } => {
                 targets.insert(Some(*attr));
             }
-            BoundFilter::Compare { target, .. } | BoundFilter::In { target, .. } => {
+            BoundFilter::Compare { target, .. }
+            | BoundFilter::In { target, .. }
+            | BoundFilter::Matches { target, .. } => {
                 targets.insert(match target {
                     Target::Id => None,
                     Target::Attribute(attr) => Some(*attr),

@@ -109,6 +109,9 @@ fn description() -> Description {
     ] {
         schema.add(name, kind, true).expect("legal");
     }
+    schema.add("u", text, false).expect("legal");
+    let searched = schema.attributes.get_mut("u").expect("added");
+    (searched.regex, searched.glob) = (true, true);
     Description {
         schema: Arc::new(schema),
         rows: 2,
@@ -127,6 +130,7 @@ fn schema_views_differ_in_nulls_and_metric() {
     let own = serde_json::json!({
         "id": {"type": "uint", "filterable": null, "full_text_search": null},
         "t": {"type": "string", "filterable": true, "full_text_search": null},
+        "u": {"type": "string", "filterable": false, "full_text_search": null, "regex": true, "glob": true},
         "vector": {"type": "[2]f32", "ann": true, "filterable": null, "full_text_search": null},
         "w": {"type": "[3]f32", "ann": true, "filterable": false, "full_text_search": null},
     });
@@ -136,6 +140,9 @@ fn schema_views_differ_in_nulls_and_metric() {
     let vector =
         serde_json::json!({"type": "[2]f32", "ann": {"distance_metric": "cosine_distance"}});
     assert_eq!(view["schema"]["vector"], vector);
+    let searched =
+        serde_json::json!({"type": "string", "filterable": false, "regex": true, "glob": true});
+    assert_eq!(view["schema"]["u"], searched);
     assert_eq!(view["index"]["status"], "updating");
     assert_eq!(view["encryption"], serde_json::json!({"mode": "default"}));
     let v1 = metadata_view(&description, MetadataVersion::V1);

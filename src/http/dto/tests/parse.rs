@@ -239,7 +239,26 @@ fn schema_malformed_or_of_a_later_version_is_refused() {
                 422,
                 "full_text_search",
             ),
-            (r#"{"a":{"type":"string","regex":true}}"#, 400, "regex"),
+            (
+                r#"{"a":{"type":"string","regex":1}}"#,
+                422,
+                "`a.regex`: invalid type",
+            ),
+            (
+                r#"{"a":{"type":"string","glob":"x"}}"#,
+                422,
+                "`a.glob`: invalid type",
+            ),
+            (
+                r#"{"a":{"type":"string","fuzzy":true}}"#,
+                400,
+                "`fuzzy: true`",
+            ),
+            (
+                r#"{"id":{"type":"string","regex":true}}"#,
+                400,
+                "`regex` is not for `id`",
+            ),
             (r#"{"a":{"drop":true}}"#, 400, "drop"),
             (
                 r#"{"id":"int"}"#,
@@ -260,12 +279,24 @@ fn schema_options_turned_off_are_accepted() {
     let spec = parse_schema_body(body.as_bytes()).expect("valid");
     assert_eq!(spec.id_kind, Some(crate::types::IdKind::Uuid));
     assert_eq!(spec.attributes["t"].filterable, Some(false));
+    assert_eq!(spec.attributes["t"].regex, None);
     assert_eq!(
         spec.attributes["vector"].metric,
         Some(DistanceMetric::EuclideanSquared)
     );
     assert_eq!(spec.attributes["w"].kind, AttributeType::Vector { dims: 2 });
     assert_eq!(spec.attributes["w"].metric, None);
+}
+
+#[test]
+fn schema_options_of_text_are_kept_and_a_bare_type_turns_them_off() {
+    let body =
+        r#"{"a":"string","b":{"type":"string"},"c":{"type":"[]string","regex":true,"glob":false}}"#;
+    let spec = parse_schema_body(body.as_bytes()).expect("valid");
+    let options = |name: &str| (spec.attributes[name].regex, spec.attributes[name].glob);
+    assert_eq!(options("a"), (Some(false), Some(false)));
+    assert_eq!(options("b"), (None, None));
+    assert_eq!(options("c"), (Some(true), Some(false)));
 }
 
 #[test]
