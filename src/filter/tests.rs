@@ -1,6 +1,7 @@
 mod glob;
 mod language;
 mod prune;
+mod text;
 
 use arrow::array::RecordBatch;
 use proptest::prelude::*;

@@ -24,6 +24,8 @@ pub const QUERY_LIMIT_MAX: usize = 10_000;
 pub const FILTER_DEPTH_MAX: usize = 64;
 /// Most nodes of a filter, list operands counted one each: bounds work on hostile input.
 pub const FILTER_NODES_MAX: usize = 100_000;
+/// Longest filter written as text, bytes: bounds what parsing it takes.
+pub const FILTER_TEXT_BYTES_MAX: usize = 64 << 10;
 /// Most globs and regular expressions of a filter: bounds what compiling them costs.
 pub const FILTER_PATTERNS_MAX: usize = 64;
 /// Longest glob or regular expression, bytes.

@@ -107,10 +107,10 @@ fn check_names(fields: &Map<String, Value>) -> Result<()> {
 }
 
 fn parse_filter(value: &Value) -> Result<crate::types::filter::Filter> {
-    if value.is_string() {
-        return Err(unsupported("`filters` as a string"));
+    match value {
+        Value::String(text) => filter::parse_text(text),
+        _ => filter::parse(value),
     }
-    filter::parse_at("filters", value)
 }
 
 fn parse_ranking(fields: &Map<String, Value>, filtered: bool) -> Result<RankBy> {

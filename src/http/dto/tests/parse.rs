@@ -407,9 +407,9 @@ fn query_malformed_is_refused_with_status_and_place() {
                 "invalid key",
             ),
             (
-                r#"{"rank_by":["id","asc"],"limit":1,"filters":"a = 1"}"#,
-                400,
-                "`filters` as a string",
+                r#"{"filters":"a b","limit":1}"#,
+                422,
+                "`filters`: at byte 2: expected an operator",
             ),
             (
                 r#"{"rank_by":["id","asc"],"limit":1,"include_attributes":"a"}"#,
