@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 mod engine;
+mod filters;
 mod logs;
 mod memory;
 
