@@ -11,7 +11,8 @@ use super::dto::namespace::{MetadataVersion, list_view, metadata_view, parse_lis
 use super::dto::query::parse_query;
 use super::dto::reply::encode_query;
 use super::dto::schema::parse_schema_body;
-use super::dto::write::{encode_write, parse_write};
+use super::dto::write::parse_write;
+use super::dto::written::encode_write;
 use super::error::Problem;
 use super::extract::{Namespace, Started, idempotency_key, idempotency_text};
 use super::{AppState, body};
@@ -34,7 +35,7 @@ pub(super) async fn write(
         Ok((batch, key.map(|text| idempotency_key(&text, bytes))))
     })
     .await?;
-    let conditional = batch.upsert_condition.is_some();
+    let conditional = batch.asks_documents();
     let outcome = state.engine.write(&name, batch, key).await?;
     let elapsed_ms = started.elapsed_ms(&state);
     Ok(json_bytes(encode_write(&outcome, conditional, elapsed_ms)?))

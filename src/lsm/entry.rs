@@ -38,8 +38,14 @@ pub struct KeyedRequest {
     pub body: Id16,
     /// Rows upserted, if it had upserts.
     pub rows_upserted: Option<u64>,
+    /// Rows patched, if it had patches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_patched: Option<u64>,
     /// Ids deleted, if it had deletes.
     pub rows_deleted: Option<u64>,
+    /// Whether its filters matched more rows than it could change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_remaining: bool,
     /// Logical bytes written.
     pub bytes_written: u64,
 }

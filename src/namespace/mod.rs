@@ -245,7 +245,7 @@ impl Engine {
 
     /// Writes: resolves once the request is durable and visible to every strong read.
     ///
-    /// The first write with documents creates the namespace. Errors: `InvalidRequest` (nothing changed),
+    /// The first write with documents creates the namespace, unless it says otherwise. Errors: `InvalidRequest` (nothing changed),
     /// `NotFound` for a write without documents to a namespace that does not exist, `QuotaExceeded`,
     /// `Unavailable` (nothing changed), `OutcomeUnknown`. Cancel safe: the write may still happen.
     pub async fn write(
@@ -272,11 +272,11 @@ impl Engine {
             let namespace = match self.registry.find(name).await? {
                 Some(open) => open,
                 None => {
-                    // What cannot be written must not create anything.
-                    bind::bind(&NamespaceSchema::default(), &request.batch)?;
-                    if request.batch.upserts.is_empty() {
+                    if !creates(&request.batch) {
                         return Err(not_found(name));
                     }
+                    // What cannot be written must not create anything.
+                    bind::bind(&NamespaceSchema::default(), &request.batch)?;
                     self.registry.find_or_create(name).await?
                 }
             };
@@ -484,6 +484,11 @@ impl Engine {
         let found = self.registry.find(name).await;
         self.shared.noted(found)?.ok_or_else(|| not_found(name))
     }
+}
+
+/// Whether a write makes the namespace where there is none: it brings documents, or says so.
+fn creates(batch: &WriteBatch) -> bool {
+    batch.create_namespace.unwrap_or(!batch.upserts.is_empty())
 }
 
 /// The newest view of a namespace, the rows in its segments and their bytes.

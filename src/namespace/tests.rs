@@ -27,6 +27,7 @@ mod opening;
 mod replaced;
 mod segments;
 mod stopped;
+mod writes;
 
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
     engine_with(bucket, seed, EngineOptions::default())
@@ -198,11 +199,14 @@ async fn insert_only_writes_of_one_id_apply_once() {
         let engine = if year % 2 == 0 { a.clone() } else { b.clone() };
         async move {
             let mut batch = upsert([(7, year)]);
-            batch.upsert_condition = Some(Filter::Compare {
-                attribute: "id".to_owned(),
-                op: CompareOp::Eq,
-                value: RawValue::Null,
-            });
+            batch.upsert_condition = Some(
+                Filter::Compare {
+                    attribute: "id".to_owned(),
+                    op: CompareOp::Eq,
+                    value: RawValue::Null,
+                }
+                .into(),
+            );
             (
                 year,
                 engine.write(&name(), batch, None).await.expect("a commit"),

@@ -15,6 +15,7 @@ pub mod build;
 pub mod cell;
 pub mod ids;
 pub mod layout;
+pub mod overlay;
 pub mod raw;
 pub mod size;
 
@@ -23,4 +24,5 @@ pub use build::RowsBuilder;
 pub use cell::{ScalarColumn, value_at, value_of, vector_nulls, vectors};
 pub use ids::{detached, id_array, id_at, ids_of};
 pub use layout::{arrow_schema, column, id_column};
+pub use overlay::{Given, overlay};
 pub use size::{logical_bytes, memory_bytes, row_bytes};

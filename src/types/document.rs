@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::condition::Condition;
+use super::filter::Filter;
 use super::{AttributeType, DistanceMetric, IdKind};
 
 /// A value as it arrived: JSON's types, with number lists kept flat because most of them are vectors.
@@ -48,7 +50,8 @@ impl RawValue {
     }
 }
 
-/// One document of an upsert: its id and its attributes in the order they came, `null` ones included.
+/// One document of an upsert or a patch: its id and its attributes in the order they came, `null` ones
+/// included.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     /// The id as sent: `Int`, `Uint` or `String`.
@@ -88,21 +91,87 @@ pub struct WriteBatch {
     pub upserts: Vec<Document>,
     /// Whether the request named an upsert at all, even an empty one.
     pub has_upserts: bool,
+    /// Changes to documents: only attributes named, `null` ones removed. Those of unknown ids are ignored.
+    pub patches: Vec<Document>,
+    /// Whether the request named patches at all.
+    pub has_patches: bool,
     /// Ids to delete.
     pub deletes: Vec<RawValue>,
     /// Whether the request named deletes at all.
     pub has_deletes: bool,
+    /// `delete_by_filter`: applied before everything else.
+    pub delete_by_filter: Option<DeleteByFilter>,
+    /// `patch_by_filter`: applied after `delete_by_filter`, before everything else.
+    pub patch_by_filter: Option<PatchByFilter>,
     /// Schema declarations.
     pub schema: Option<SchemaSpec>,
     /// `distance_metric`.
     pub distance_metric: Option<DistanceMetric>,
     /// `upsert_condition`: evaluated per id against the current document; a missing document is
     /// inserted unconditionally.
-    pub upsert_condition: Option<crate::types::filter::Filter>,
+    pub upsert_condition: Option<Condition>,
+    /// `patch_condition`: evaluated per id against the current document.
+    pub patch_condition: Option<Condition>,
+    /// `delete_condition`: evaluated per id against the current document; a missing document is skipped.
+    pub delete_condition: Option<Condition>,
+    /// `create_namespace`: `true` also creates an empty one, `false` never creates one.
+    pub create_namespace: Option<bool>,
     /// `return_affected_ids`.
     pub return_affected_ids: bool,
     /// Estimated bytes of the decoded request, for memory budgets and group limits.
     pub bytes: usize,
+}
+
+impl WriteBatch {
+    /// Whether it patches documents, by id or by filter.
+    pub fn is_patching(&self) -> bool {
+        self.has_patches || !self.patches.is_empty() || self.patch_by_filter.is_some()
+    }
+
+    /// Whether it deletes documents, by id or by filter.
+    pub fn is_deleting(&self) -> bool {
+        self.has_deletes || !self.deletes.is_empty() || self.delete_by_filter.is_some()
+    }
+
+    /// Whether it upserts documents.
+    pub fn is_upserting(&self) -> bool {
+        self.has_upserts || !self.upserts.is_empty()
+    }
+
+    /// Whether what it changes is found by a filter.
+    pub fn is_by_filter(&self) -> bool {
+        self.delete_by_filter.is_some() || self.patch_by_filter.is_some()
+    }
+
+    /// Whether stored documents must be asked before it is known what it changes.
+    pub fn asks_documents(&self) -> bool {
+        let conditions = [
+            &self.upsert_condition,
+            &self.patch_condition,
+            &self.delete_condition,
+        ];
+        self.is_by_filter() || conditions.iter().any(|condition| condition.is_some())
+    }
+}
+
+/// Deletes all documents that a filter matches.
+#[derive(Debug, Clone)]
+pub struct DeleteByFilter {
+    /// Which.
+    pub filter: Filter,
+    /// Whether to delete as many as one request may where there are more.
+    pub allow_partial: bool,
+}
+
+/// Patches all documents that a filter matches.
+#[derive(Debug, Clone)]
+pub struct PatchByFilter {
+    /// Which.
+    pub filter: Filter,
+    /// Attributes to set, or to remove where null.
+    pub attributes: Vec<(Arc<str>, RawValue)>,
+    /// Whether to patch as many as one request may where there are more.
+    pub allow_partial: bool,
 }
 
 /// What a write did.
@@ -112,10 +181,16 @@ pub struct WriteOutcome {
     pub seq: super::WalSeq,
     /// Rows inserted or replaced; `None` if the request had no upserts.
     pub rows_upserted: Option<u64>,
-    /// Ids deleted, present or not; `None` if the request had no deletes.
+    /// Rows patched; `None` if the request had no patches.
+    pub rows_patched: Option<u64>,
+    /// Ids deleted, present or not but under a condition; `None` if the request had no deletes.
     pub rows_deleted: Option<u64>,
+    /// Whether a filter matches more rows than one request may change.
+    pub rows_remaining: bool,
     /// Ids upserted, if asked for.
     pub upserted_ids: Vec<super::DocId>,
+    /// Ids patched, if asked for.
+    pub patched_ids: Vec<super::DocId>,
     /// Ids deleted, if asked for.
     pub deleted_ids: Vec<super::DocId>,
     /// Logical bytes written.

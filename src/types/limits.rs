@@ -41,6 +41,13 @@ pub const ORDER_KEYS_MAX: usize = 8;
 /// Largest request body, bytes, as sent and decoded: one request is one slot until larger requests are
 /// split into parts.
 pub const REQUEST_BODY_BYTES_MAX: usize = 256 << 20;
+/// Most rows one `delete_by_filter` deletes (the public API's limit).
+pub const DELETE_BY_FILTER_ROWS_MAX: usize = 5_000_000;
+/// Most rows one `patch_by_filter` patches (the public API's limit).
+pub const PATCH_BY_FILTER_ROWS_MAX: usize = 50_000;
+/// Most bytes of stored documents that a group of writes patches or looks at, and of what one by-filter
+/// write changes: they are held in memory, and make one slot.
+pub const STORED_DOCUMENTS_BYTES_MAX: u64 = 128 << 20;
 /// A group of writes closes at this many body bytes, so that one slot stays one reasonable object.
 pub const GROUP_BYTES_MAX: usize = 64 << 20;
 /// Largest slot object accepted from a store, bytes: bounds memory on hostile or broken objects.

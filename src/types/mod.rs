@@ -3,6 +3,7 @@
 //! Must not know: IO, async, HTTP, bytes on disk. Read `schema.rs` first.
 
 pub mod clock;
+pub mod condition;
 pub mod document;
 pub mod filter;
 pub mod id;

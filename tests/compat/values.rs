@@ -105,7 +105,9 @@ fn keyed() -> KeyedRequest {
         key: Id16(1),
         body: Id16(u128::MAX),
         rows_upserted: Some(3),
+        rows_patched: None,
         rows_deleted: None,
+        rows_remaining: false,
         bytes_written: 96,
     }
 }

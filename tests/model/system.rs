@@ -233,7 +233,9 @@ impl System {
             key: Id16(1),
             body: Id16(1),
             rows_upserted: Some(1),
+            rows_patched: None,
             rows_deleted: None,
+            rows_remaining: false,
             bytes_written: 1,
         });
         Entry::Write(WriteEntry {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use elacsym::query::reply::{Reply, Row};
 use elacsym::query::request::{Consistency, Include, Query, RankBy};
+use elacsym::types::condition::Condition;
 use elacsym::types::document::{Document, RawValue, WriteBatch};
 use elacsym::types::filter::{CompareOp, Filter};
 use elacsym::types::{DocId, NamespaceName, Value};
@@ -73,7 +74,8 @@ pub(crate) fn batch_of(changes: &[(u64, Change)]) -> WriteBatch {
             Change::Insert(_) => Some(Filter::Or(Vec::new())),
             Change::PutOver(_, limit) => Some(compare(CompareOp::Lt, *limit)),
             Change::PutFor(_, wanted) => Some(compare(CompareOp::Eq, *wanted)),
-        };
+        }
+        .map(Condition::Fixed);
     }
     batch
 }

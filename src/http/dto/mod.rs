@@ -3,6 +3,8 @@
 //! Owns the field names, the shapes and their refusals. Must not know: the engine, status codes, axum.
 //! Read `write.rs` first; `json.rs` says how a wrong body is told.
 
+mod by_filter;
+mod condition;
 pub(super) mod json;
 pub(super) mod namespace;
 mod numbers;
@@ -13,6 +15,7 @@ pub(super) mod rows;
 pub(super) mod schema;
 pub(super) mod value;
 pub(super) mod write;
+pub(super) mod written;
 
 #[cfg(test)]
 mod tests;

@@ -1,44 +1,45 @@
-//! The body of a write, and its answer.
+//! The body of a write.
 
 use std::fmt;
 
+use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
-use serde::{Deserializer, Serialize};
 use serde_json::Value;
 
+use super::by_filter::parse_patch_by_filter;
+use super::condition::parse_condition;
 use super::json::{self, Scope, Seen, Step, unknown_field, unsupported, wrong_type};
-use super::reply::IdView;
 use super::rows::{Cells, Columns, Rows};
 use super::schema::{parse_metric, parse_schema};
 use super::value::{Name, Names};
 use crate::error::{Error, Result};
 use crate::filter;
 use crate::runtime::Meter;
-use crate::types::document::{Document, WriteBatch, WriteOutcome};
+use crate::types::document::{DeleteByFilter, Document, WriteBatch};
 
 /// What this version understands.
-const SERVED: [&str; 8] = [
+const SERVED: [&str; 17] = [
     "upsert_rows",
     "upsert_columns",
+    "patch_rows",
+    "patch_columns",
     "deletes",
+    "delete_by_filter",
+    "delete_by_filter_allow_partial",
+    "patch_by_filter",
+    "patch_by_filter_allow_partial",
     "schema",
     "distance_metric",
     "upsert_condition",
+    "patch_condition",
+    "delete_condition",
+    "create_namespace",
     "return_affected_ids",
     "disable_backpressure",
 ];
 
 /// What the API has and this version refuses by name.
-const LATER: [&str; 14] = [
-    "patch_rows",
-    "patch_columns",
-    "delete_by_filter",
-    "patch_by_filter",
-    "delete_by_filter_allow_partial",
-    "patch_by_filter_allow_partial",
-    "patch_condition",
-    "delete_condition",
-    "create_namespace",
+const LATER: [&str; 5] = [
     "copy_from_namespace",
     "branch_from_namespace",
     "encryption",
@@ -55,52 +56,98 @@ type Parsed<T, E> = std::result::Result<T, E>;
 /// its shape is wrong, what `meter` says where there is no memory for it.
 pub(in crate::http) fn parse_write(body: &[u8], meter: &Meter) -> Result<WriteBatch> {
     let scope = Scope::new(meter);
-    let names = Names::default();
-    let rows = Rows {
+    // Each operation counts its rows by itself, and tells a name twice in a row by their number.
+    let (upserted, patched) = (Names::default(), Names::default());
+    let rows = |names| Rows {
         scope: &scope,
-        names: &names,
+        names,
     };
-    let fields = json::parse(body, &scope, Body { rows })?;
+    let reader = Body {
+        upserts: rows(&upserted),
+        patches: rows(&patched),
+    };
+    let fields = json::parse(body, &scope, reader)?;
     check(fields, body.len())
 }
 
 #[derive(Debug, Default)]
 struct Fields {
-    rows: Option<Vec<Document>>,
-    columns: Option<Vec<Document>>,
+    upsert_rows: Option<Vec<Document>>,
+    upsert_columns: Option<Vec<Document>>,
+    patch_rows: Option<Vec<Document>>,
+    patch_columns: Option<Vec<Document>>,
     batch: WriteBatch,
+    delete_allow_partial: bool,
+    patch_allow_partial: bool,
 }
 
 /// What is wrong only once all fields are known.
 fn check(fields: Fields, body_bytes: usize) -> Result<WriteBatch> {
     let mut batch = fields.batch;
-    let upserts = match (fields.rows, fields.columns) {
-        (Some(_), Some(_)) => {
-            return Err(Error::invalid(
-                "expected `upsert_rows` or `upsert_columns`, found both",
-            ));
-        }
-        (rows, columns) => rows.or(columns),
-    };
+    let upserts = one_form("upsert", fields.upsert_rows, fields.upsert_columns)?;
+    let patches = one_form("patch", fields.patch_rows, fields.patch_columns)?;
     batch.has_upserts = upserts.is_some();
     batch.upserts = upserts.unwrap_or_default();
+    batch.has_patches = patches.is_some();
+    batch.patches = patches.unwrap_or_default();
     batch.bytes = body_bytes;
-    if batch.upsert_condition.is_some() && !batch.has_upserts {
-        return Err(Error::invalid(
-            "`upsert_condition` without `upsert_rows` or `upsert_columns`",
-        ));
+    if let Some(delete) = &mut batch.delete_by_filter {
+        delete.allow_partial = fields.delete_allow_partial;
     }
-    if !batch.has_upserts && !batch.has_deletes && batch.schema.is_none() {
+    if let Some(patch) = &mut batch.patch_by_filter {
+        patch.allow_partial = fields.patch_allow_partial;
+    }
+    for (condition, present, name, needed) in [
+        (
+            &batch.upsert_condition,
+            batch.has_upserts,
+            "upsert_condition",
+            "`upsert_rows` or `upsert_columns`",
+        ),
+        (
+            &batch.patch_condition,
+            batch.has_patches,
+            "patch_condition",
+            "`patch_rows` or `patch_columns`",
+        ),
+        (
+            &batch.delete_condition,
+            batch.has_deletes,
+            "delete_condition",
+            "`deletes`",
+        ),
+    ] {
+        if condition.is_some() && !present {
+            return Err(Error::invalid(format!("`{name}` without {needed}")));
+        }
+    }
+    let any = batch.is_upserting() || batch.is_patching() || batch.is_deleting();
+    if !any && batch.schema.is_none() {
         return Err(Error::invalid(
-            "the write does nothing: expected `upsert_rows`, `upsert_columns`, `deletes` or `schema`",
+            "the write does nothing: expected `upsert_rows`, `patch_rows`, `deletes`, `schema` or another operation",
         ));
     }
     Ok(batch)
 }
 
+/// The documents of an operation, which come as rows or as columns.
+fn one_form(
+    operation: &str,
+    rows: Option<Vec<Document>>,
+    columns: Option<Vec<Document>>,
+) -> Result<Option<Vec<Document>>> {
+    match (rows, columns) {
+        (Some(_), Some(_)) => Err(Error::invalid(format!(
+            "expected `{operation}_rows` or `{operation}_columns`, found both"
+        ))),
+        (rows, columns) => Ok(rows.or(columns)),
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Body<'a> {
-    rows: Rows<'a>,
+    upserts: Rows<'a>,
+    patches: Rows<'a>,
 }
 
 impl<'de> DeserializeSeed<'de> for Body<'_> {
@@ -119,21 +166,18 @@ impl<'de> Visitor<'de> for Body<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Parsed<Fields, A::Error> {
-        let scope = self.rows.scope;
+        let scope = self.upserts.scope;
         let mut fields = Fields::default();
         let mut seen = Seen::default();
         while let Some(name) = map.next_key::<String>()? {
             seen.note(scope, &name)?;
             match name.as_str() {
-                "upsert_rows" => {
-                    let step = Step::Field(Name::from("upsert_rows"));
-                    fields.rows = scope.within(step, || map.next_value_seed(self.rows))?;
-                }
+                "upsert_rows" => fields.upsert_rows = rows(&name, self.upserts, &mut map)?,
+                "patch_rows" => fields.patch_rows = rows(&name, self.patches, &mut map)?,
                 "upsert_columns" => {
-                    let step = Step::Field(Name::from("upsert_columns"));
-                    let columns = Columns(self.rows);
-                    fields.columns = scope.within(step, || map.next_value_seed(columns))?;
+                    fields.upsert_columns = columns(&name, self.upserts, &mut map)?;
                 }
+                "patch_columns" => fields.patch_columns = columns(&name, self.patches, &mut map)?,
                 "deletes" => {
                     let step = Step::Field(Name::from("deletes"));
                     let cells = Cells { scope, ids: true };
@@ -143,7 +187,7 @@ impl<'de> Visitor<'de> for Body<'_> {
                 }
                 known if SERVED.contains(&known) || LATER.contains(&known) => {
                     let value = json::next_tree(scope, &mut map)?;
-                    scope.lift(set_small(&mut fields.batch, known, &value))?;
+                    scope.lift(set_small(&mut fields, known, &value))?;
                 }
                 _ => return Err(scope.refuse(unknown_write_field(&name))),
             }
@@ -152,28 +196,55 @@ impl<'de> Visitor<'de> for Body<'_> {
     }
 }
 
+fn rows<'de, A: MapAccess<'de>>(
+    name: &str,
+    rows: Rows<'_>,
+    map: &mut A,
+) -> Parsed<Option<Vec<Document>>, A::Error> {
+    let step = Step::Field(Name::from(name));
+    rows.scope.within(step, || map.next_value_seed(rows))
+}
+
+fn columns<'de, A: MapAccess<'de>>(
+    name: &str,
+    rows: Rows<'_>,
+    map: &mut A,
+) -> Parsed<Option<Vec<Document>>, A::Error> {
+    let step = Step::Field(Name::from(name));
+    rows.scope
+        .within(step, || map.next_value_seed(Columns(rows)))
+}
+
 fn unknown_write_field(name: &str) -> Error {
     let known: Vec<&str> = SERVED.into_iter().chain(LATER).collect();
     unknown_field(name, &known)
 }
 
 /// Sets one of the fields that are not documents. Null is the same as absent.
-fn set_small(batch: &mut WriteBatch, name: &str, value: &Value) -> Result<()> {
+fn set_small(fields: &mut Fields, name: &str, value: &Value) -> Result<()> {
     if value.is_null() {
         return Ok(());
     }
+    let batch = &mut fields.batch;
     match name {
         "schema" => batch.schema = Some(parse_schema("schema", value)?),
         "distance_metric" => batch.distance_metric = Some(parse_metric("distance_metric", value)?),
-        "upsert_condition" => {
-            refuse_references(value)?;
-            batch.upsert_condition = Some(filter::parse_at(name, value)?);
+        "upsert_condition" => batch.upsert_condition = Some(parse_condition(name, value)?),
+        "patch_condition" => batch.patch_condition = Some(parse_condition(name, value)?),
+        "delete_condition" => batch.delete_condition = Some(parse_condition(name, value)?),
+        "delete_by_filter" => {
+            batch.delete_by_filter = Some(DeleteByFilter {
+                filter: filter::parse_at(name, value)?,
+                allow_partial: false,
+            });
         }
+        "patch_by_filter" => batch.patch_by_filter = Some(parse_patch_by_filter(name, value)?),
+        "delete_by_filter_allow_partial" => fields.delete_allow_partial = boolean(name, value)?,
+        "patch_by_filter_allow_partial" => fields.patch_allow_partial = boolean(name, value)?,
+        "create_namespace" => batch.create_namespace = Some(boolean(name, value)?),
         "return_affected_ids" => batch.return_affected_ids = boolean(name, value)?,
         // Only accepted: writes are slowed down by the size of the tail, whatever the caller wishes.
         "disable_backpressure" => drop(boolean(name, value)?),
-        "delete_by_filter_allow_partial" | "patch_by_filter_allow_partial"
-            if !boolean(name, value)? => {}
         "encryption" if *value == serde_json::json!({"mode": "default"}) => {}
         _ => return Err(unsupported(format!("`{name}`"))),
     }
@@ -184,86 +255,4 @@ fn boolean(name: &str, value: &Value) -> Result<bool> {
     value
         .as_bool()
         .ok_or_else(|| wrong_type(name, value, "a boolean"))
-}
-
-/// `{"$ref_new": attribute}` compares with the new document, which this version cannot. The nesting is
-/// bounded by that of the body.
-fn refuse_references(value: &Value) -> Result<()> {
-    match value {
-        Value::Object(fields) if fields.contains_key("$ref_new") => {
-            Err(unsupported("`$ref_new` in `upsert_condition`"))
-        }
-        Value::Array(values) => values.iter().try_for_each(refuse_references),
-        Value::Object(fields) => fields.values().try_for_each(refuse_references),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-    }
-}
-
-#[derive(Serialize)]
-struct WriteReply<'a> {
-    status: &'static str,
-    message: &'static str,
-    rows_affected: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rows_upserted: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rows_deleted: Option<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    upserted_ids: Vec<IdView<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    deleted_ids: Vec<IdView<'a>>,
-    seq: u64,
-    billing: WriteBilling,
-    performance: WritePerformance,
-}
-
-#[derive(Serialize)]
-struct WriteBilling {
-    billable_logical_bytes_written: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query: Option<NoQuery>,
-}
-
-#[derive(Serialize, Default)]
-struct NoQuery {
-    billable_logical_bytes_queried: u64,
-    billable_logical_bytes_returned: u64,
-}
-
-#[derive(Serialize)]
-struct WritePerformance {
-    server_total_ms: u64,
-}
-
-/// Encodes the answer to a write. `conditional`: whether it had a condition, which counts as a query.
-///
-/// Errors: `Internal` if JSON cannot hold it, which its types exclude.
-pub(in crate::http) fn encode_write(
-    outcome: &WriteOutcome,
-    conditional: bool,
-    elapsed_ms: u64,
-) -> Result<Vec<u8>> {
-    let message = match (outcome.rows_upserted, outcome.rows_deleted) {
-        (Some(_), None) => "documents upserted",
-        (None, Some(_)) => "documents deleted",
-        (Some(_), Some(_)) => "documents upserted and deleted",
-        (None, None) => "schema updated",
-    };
-    super::reply::encode(&WriteReply {
-        status: "OK",
-        message,
-        rows_affected: outcome.rows_upserted.unwrap_or(0) + outcome.rows_deleted.unwrap_or(0),
-        rows_upserted: outcome.rows_upserted,
-        rows_deleted: outcome.rows_deleted,
-        upserted_ids: outcome.upserted_ids.iter().map(IdView).collect(),
-        deleted_ids: outcome.deleted_ids.iter().map(IdView).collect(),
-        seq: outcome.seq.0,
-        billing: WriteBilling {
-            billable_logical_bytes_written: outcome.bytes_written,
-            query: conditional.then(NoQuery::default),
-        },
-        performance: WritePerformance {
-            server_total_ms: elapsed_ms.max(1),
-        },
-    })
 }

@@ -10,7 +10,9 @@ const VECTOR: &str = "vector";
 
 /// Adds the attributes of the documents which the schema does not know, and the element type of lists
 /// that were empty so far. Later values that do not fit are found when rows are built.
-pub(super) fn infer(grown: &mut NamespaceSchema, documents: &[Document]) -> Result<()> {
+///
+/// `what`: how messages call the documents.
+pub(super) fn infer(grown: &mut NamespaceSchema, what: &str, documents: &[Document]) -> Result<()> {
     // Names that need no further look: most cells of a request end at this set.
     let known: Vec<String> = grown
         .attributes
@@ -25,18 +27,19 @@ pub(super) fn infer(grown: &mut NamespaceSchema, documents: &[Document]) -> Resu
             if settled.contains(name) {
                 continue;
             }
-            schema::validate_attribute_name(name).map_err(|error| at(row, document, &error))?;
+            schema::validate_attribute_name(name)
+                .map_err(|error| at(what, row, document, &error))?;
             if *value == RawValue::Null {
                 continue;
             }
             let before = grown.get(name).map(|attribute| attribute.kind);
             let kind = kind_of(name, value, before.is_some())
-                .map_err(|found| mismatch(row, document, name, &found))?;
+                .map_err(|found| mismatch(what, row, document, name, &found))?;
             match (before, kind) {
                 (None, kind) => {
                     grown
                         .add(name, kind, true)
-                        .map_err(|error| at(row, document, &error))?;
+                        .map_err(|error| at(what, row, document, &error))?;
                 }
                 (Some(AttributeType::ArrayUnknown), AttributeType::Array(_)) => {
                     if let Some(attribute) = grown.attributes.get_mut(name) {
@@ -93,30 +96,38 @@ fn kind_of(name: &str, value: &RawValue, list_known: bool) -> Result<AttributeTy
 }
 
 /// Says where an error happened.
-pub(super) fn at(row: usize, document: &Document, error: &Error) -> Error {
+pub(super) fn at(what: &str, row: usize, document: &Document, error: &Error) -> Error {
     Error::new(
         error.kind(),
         error.code(),
-        format!("{}: {}", place(row, document), error.message()),
+        format!("{}: {}", place(what, row, document), error.message()),
     )
 }
 
 /// Says which attribute of which row does not fit.
-pub(super) fn mismatch(row: usize, document: &Document, name: &str, found: &Mismatch) -> Error {
+pub(super) fn mismatch(
+    what: &str,
+    row: usize,
+    document: &Document,
+    name: &str,
+    found: &Mismatch,
+) -> Error {
     let name: String = name.chars().take(200).collect();
     Error::invalid(format!(
         "{}: attribute `{name}`: {}",
-        place(row, document),
+        place(what, row, document),
         found.describe()
     ))
 }
 
 /// Names a row by index and id.
-pub(super) fn place(row: usize, document: &Document) -> String {
+pub(super) fn place(what: &str, row: usize, document: &Document) -> String {
     match &document.id {
-        RawValue::Int(id) => format!("upsert row {row} (id {id})"),
-        RawValue::Uint(id) => format!("upsert row {row} (id {id})"),
-        RawValue::String(id) => format!("upsert row {row} (id `{id}`)"),
-        _ => format!("upsert row {row}"),
+        RawValue::Int(id) => format!("{what} {row} (id {id})"),
+        RawValue::Uint(id) => format!("{what} {row} (id {id})"),
+        RawValue::String(id) => format!("{what} {row} (id `{id}`)"),
+        // The one patch of a filter has none.
+        RawValue::Null => what.to_owned(),
+        _ => format!("{what} {row}"),
     }
 }

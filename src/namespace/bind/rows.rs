@@ -1,18 +1,23 @@
 //! Documents become one batch of rows in the layout of the grown schema.
 
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 
+use super::UPSERT;
 use super::infer::{at, mismatch, place};
 use crate::error::{Error, Result};
+use crate::rows::Given;
 use crate::rows::build::{ColumnBuilder, ColumnKind, RowsBuilder};
 use crate::rows::layout;
 use crate::rows::raw::{self, Mismatch};
 use crate::types::document::{Document, RawValue};
-use crate::types::{AttributeType, DocId, NamespaceSchema, RowMap, Value, limits};
+use crate::types::{AttrId, AttributeType, DocId, NamespaceSchema, RowMap, Value, limits};
 
 /// One attribute as rows are built: where it goes and what it may hold.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
+    attr: AttrId,
     position: usize,
     kind: AttributeType,
     filterable: bool,
@@ -44,11 +49,37 @@ pub(super) fn build(
     documents: &[Document],
     ids: Vec<DocId>,
 ) -> Result<(Vec<DocId>, RecordBatch)> {
+    build_rows(schema, UPSERT, documents, ids, None)
+}
+
+/// As `build`, of patches: also says which attributes each names, and asks for no vector.
+pub(super) fn build_patches(
+    schema: &NamespaceSchema,
+    what: &str,
+    patches: &[Document],
+    ids: Vec<DocId>,
+) -> Result<(Vec<DocId>, RecordBatch, Vec<Given>)> {
+    let mut given = BTreeMap::new();
+    let (ids, rows) = build_rows(schema, what, patches, ids, Some(&mut given))?;
+    let given = given.into_iter();
+    let given = given.map(|(attr, rows)| Given { attr, rows }).collect();
+    Ok((ids, rows, given))
+}
+
+/// `given`: where to note which rows name which attribute; whole documents are not noted.
+fn build_rows(
+    schema: &NamespaceSchema,
+    what: &str,
+    documents: &[Document],
+    ids: Vec<DocId>,
+    mut given: Option<&mut BTreeMap<AttrId, Vec<u32>>>,
+) -> Result<(Vec<DocId>, RecordBatch)> {
     let slots: RowMap<&str, Slot> = layout::attributes_in_order(schema)
         .into_iter()
         .enumerate()
         .map(|(position, (name, attribute))| {
             let slot = Slot {
+                attr: attribute.id,
                 position,
                 kind: attribute.kind,
                 filterable: attribute.filterable,
@@ -59,6 +90,7 @@ pub(super) fn build(
     let vectors: Vec<(&str, usize)> = schema
         .vectors()
         .into_iter()
+        .filter(|_| given.is_none())
         .filter_map(|(name, _)| Some((name, slots.get(name)?.position)))
         .collect();
     let mut rows = RowsBuilder::new(schema, documents.len());
@@ -75,13 +107,21 @@ pub(super) fn build(
                 .ok_or_else(|| Error::internal("a column for every attribute"))?;
             if column.len() > row {
                 let error = Error::invalid(format!("attribute `{name}` occurs twice"));
-                return Err(at(row, document, &error));
+                return Err(at(what, row, document, &error));
+            }
+            if let Some(given) = &mut given {
+                given.entry(slot.attr).or_default().push(row as u32);
             }
             bytes += push(column, *slot, value, &mut scratch).map_err(|refusal| match refusal {
-                Refusal::Mismatch(found) => mismatch(row, document, name, &found),
+                Refusal::Mismatch(found) => mismatch(what, row, document, name, &found),
                 Refusal::Other(error) => {
                     let text = format!("attribute `{name}`: {}", error.message());
-                    at(row, document, &Error::new(error.kind(), error.code(), text))
+                    at(
+                        what,
+                        row,
+                        document,
+                        &Error::new(error.kind(), error.code(), text),
+                    )
                 }
             })?;
         }
@@ -90,13 +130,14 @@ pub(super) fn build(
                 .column(*position)
                 .is_none_or(|column| column.len() == row);
             if missing {
-                return Err(mismatch(row, document, name, &no_vector(slots[name].kind)));
+                let found = no_vector(slots[name].kind);
+                return Err(mismatch(what, row, document, name, &found));
             }
         }
         if bytes > limits::DOCUMENT_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "{}: a document has at most {} bytes, found {bytes}",
-                place(row, document),
+                place(what, row, document),
                 limits::DOCUMENT_BYTES_MAX
             )));
         }

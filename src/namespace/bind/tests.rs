@@ -303,7 +303,7 @@ fn write_with_nothing_or_a_lone_condition_is_refused() {
         ),
         (2, 0, false)
     );
-    deletes.upsert_condition = Some(crate::types::filter::Filter::And(Vec::new()));
+    deletes.upsert_condition = Some(crate::types::filter::Filter::And(Vec::new()).into());
     assert!(bind(&empty, &deletes).is_err());
     let mut both = write(json(r#"[{"id":2}]"#), &[]);
     both.deletes = vec![RawValue::Int(2)];

@@ -160,23 +160,19 @@ fn included(query: &BoundQuery, batch: &RecordBatch, row: usize) -> Vec<(Arc<str
 }
 
 impl Namespace {
-    /// Finds the documents of ids that the segments of a view hold: what a condition may look at, so
-    /// filterable attributes only. Errors: of the readers. Cancel safe.
+    /// Finds the documents of ids that the segments of a view hold, with these attributes. Errors: of the
+    /// readers. Cancel safe.
     pub(in crate::namespace) async fn documents(
         &self,
         view: &View,
         ids: &[DocId],
+        attrs: &[AttrId],
     ) -> Result<HashMap<DocId, RecordBatch>> {
         if view.segments.is_empty() {
             return Ok(HashMap::new());
         }
         let live = self.live_rows(view).await?;
-        let attributes = view.schema.attributes.values();
-        let attrs: Vec<AttrId> = attributes
-            .filter(|attribute| attribute.filterable)
-            .map(|attribute| attribute.id)
-            .collect();
-        documents(&view.segments, &live, ids, &attrs).await
+        documents(&view.segments, &live, ids, attrs).await
     }
 }
 

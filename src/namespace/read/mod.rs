@@ -2,10 +2,12 @@
 //!
 //! Owns: how tail and segments are searched together and what an answer says it covered. Must not know:
 //! HTTP, how a commit is made. Read `query` below first, then `scan.rs`, `tail.rs`, `segment.rs`,
-//! `merge.rs`, `fetch.rs`; `lost.rs` is for objects that cannot be read.
+//! `merge.rs`, `fetch.rs`; `matching.rs` is for writes by filter, `lost.rs` for objects that
+//! cannot be read.
 
 mod fetch;
 mod lost;
+mod matching;
 mod merge;
 mod probe;
 mod scan;

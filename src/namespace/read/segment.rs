@@ -91,7 +91,7 @@ async fn matching(part: &Part, filter: &BoundFilter) -> Result<RowMask> {
 }
 
 /// The rows of a mask, where they are few enough to be read one by one.
-fn sparse(mask: &RowMask) -> Option<Arc<[u32]>> {
+pub(super) fn sparse(mask: &RowMask) -> Option<Arc<[u32]>> {
     let few = mask.count().saturating_mul(SPARSE_ONE_IN) < mask.len();
     few.then(|| {
         mask.iter()
@@ -101,7 +101,7 @@ fn sparse(mask: &RowMask) -> Option<Arc<[u32]>> {
 }
 
 /// The columns a filter looks at.
-fn columns_of(filter: &BoundFilter) -> (Vec<AttrId>, bool) {
+pub(super) fn columns_of(filter: &BoundFilter) -> (Vec<AttrId>, bool) {
     fn visit(filter: &BoundFilter, targets: &mut BTreeSet<Option<AttrId>>) {
         match filter {
             BoundFilter::Constant(_) => {}

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::merge::Ordered;
 use super::source::{Place, Source};
 use crate::error::{Error, Result};
-use crate::filter::{self, RowMask};
+use crate::filter::{self, BoundFilter, RowMask};
 use crate::lsm::{Chunk, TailView};
 use crate::query::bind::{BoundQuery, BoundRank};
 use crate::query::order::OrderTop;
 use crate::query::topk::TopK;
 use crate::rows;
-use crate::types::{AttrId, DistanceMetric, DocId, WalSeq};
+use crate::types::{AttrId, DistanceMetric, DocId, NamespaceSchema, WalSeq};
 use crate::vector::PreparedQuery;
 
 /// Rows from which a scan is worth splitting among threads.
@@ -95,7 +95,12 @@ fn scan_part(source: &Source, query: &BoundQuery, part: std::ops::Range<usize>) 
             let mut scan = VectorScan::new(*attribute, *metric, vector, query.wanted());
             for chunk in part {
                 let candidate = &chunks[chunk];
-                let mask = visible(candidate, source, query)?;
+                let mask = visible(
+                    candidate,
+                    source.tail.seq,
+                    &source.schema,
+                    query.filter.as_ref(),
+                )?;
                 scan.chunk(chunk, candidate, &mask)?;
             }
             Ok(Partial::Nearest(scan.best))
@@ -104,7 +109,12 @@ fn scan_part(source: &Source, query: &BoundQuery, part: std::ops::Range<usize>) 
             let mut top = OrderTop::new(keys.clone(), query.wanted());
             for chunk in part {
                 let candidate = &chunks[chunk];
-                let mask = visible(candidate, source, query)?;
+                let mask = visible(
+                    candidate,
+                    source.tail.seq,
+                    &source.schema,
+                    query.filter.as_ref(),
+                )?;
                 let batch = rows::align(candidate.rows(), &source.schema)?;
                 top.offer_rows(chunk, &batch, &mask);
             }
@@ -125,13 +135,15 @@ fn scan_part(source: &Source, query: &BoundQuery, part: std::ops::Range<usize>) 
 }
 
 /// The rows of a chunk that the view sees and the filter keeps: one mask, before anything else.
-fn visible(chunk: &Chunk, source: &Source, query: &BoundQuery) -> Result<RowMask> {
-    let mut mask = live(chunk, source.tail.seq);
-    if let Some(filter) = &query.filter {
-        mask.and(&filter::eval(
-            filter,
-            &rows::align(chunk.rows(), &source.schema)?,
-        ));
+pub(super) fn visible(
+    chunk: &Chunk,
+    seq: WalSeq,
+    schema: &NamespaceSchema,
+    filter: Option<&BoundFilter>,
+) -> Result<RowMask> {
+    let mut mask = live(chunk, seq);
+    if let Some(filter) = filter {
+        mask.and(&filter::eval(filter, &rows::align(chunk.rows(), schema)?));
     }
     Ok(mask)
 }

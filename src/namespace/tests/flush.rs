@@ -153,11 +153,14 @@ async fn condition_looks_at_flushed_documents() {
     let cold = engine_on(bucket, 2);
     let conditional = |rows: [(i64, i64); 2]| {
         let mut batch = upsert(rows);
-        batch.upsert_condition = Some(Filter::Compare {
-            attribute: "year".to_owned(),
-            op: CompareOp::Lt,
-            value: RawValue::Int(1_991),
-        });
+        batch.upsert_condition = Some(
+            Filter::Compare {
+                attribute: "year".to_owned(),
+                op: CompareOp::Lt,
+                value: RawValue::Int(1_991),
+            }
+            .into(),
+        );
         batch
     };
     let outcome = cold
@@ -192,11 +195,14 @@ async fn condition_of_an_engine_that_opened_again_looks_at_what_was_flushed_mean
     let open = stale.registry.find(&name()).await.expect("an answer");
     *open.expect("it is open").log.lock().await = None;
     let mut batch = upsert([(1, 5), (2, 6)]);
-    batch.upsert_condition = Some(Filter::Compare {
-        attribute: "year".to_owned(),
-        op: CompareOp::Lt,
-        value: RawValue::Int(1_000),
-    });
+    batch.upsert_condition = Some(
+        Filter::Compare {
+            attribute: "year".to_owned(),
+            op: CompareOp::Lt,
+            value: RawValue::Int(1_000),
+        }
+        .into(),
+    );
     let outcome = stale.write(&name(), batch, None).await;
     assert_eq!(outcome.expect("a commit").rows_upserted, Some(0));
     assert_eq!(rows(&writer).await, [(1, 1_990), (2, 1_995)]);

@@ -182,11 +182,14 @@ async fn description_and_condition_go_on_where_a_bitmap_was_replaced() {
         }
     };
     let mut batch = upsert([(4, 9_999), (6, 9_999)]);
-    batch.upsert_condition = Some(Filter::Compare {
-        attribute: "year".to_owned(),
-        op: CompareOp::Lt,
-        value: RawValue::Int(5),
-    });
+    batch.upsert_condition = Some(
+        Filter::Compare {
+            attribute: "year".to_owned(),
+            op: CompareOp::Lt,
+            value: RawValue::Int(5),
+        }
+        .into(),
+    );
     let name = name();
     let (described, written, ()) = futures::join!(
         counts.engine.describe(&name),

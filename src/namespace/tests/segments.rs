@@ -112,11 +112,14 @@ async fn condition_looks_at_documents_in_segments() {
     drop(flushed(&bucket).await);
     let engine = engine_on(bucket, 2);
     let newer = |year: i64| WriteBatch {
-        upsert_condition: Some(Filter::Compare {
-            attribute: "year".to_owned(),
-            op: CompareOp::Lt,
-            value: RawValue::Int(1_905),
-        }),
+        upsert_condition: Some(
+            Filter::Compare {
+                attribute: "year".to_owned(),
+                op: CompareOp::Lt,
+                value: RawValue::Int(1_905),
+            }
+            .into(),
+        ),
         ..upsert((0..10).map(|id| (id, year + id)))
     };
     let written = engine

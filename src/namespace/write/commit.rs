@@ -1,23 +1,22 @@
 //! Committing: evaluate, append, and on a lost slot catch up and evaluate again.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Request;
-use super::group::{self, Fate, Group, Stored};
+use super::gather::Gathered;
+use super::group::{self, Fate, Group};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Effects, Slot, path, wal::Body};
 use crate::lsm::entry::Id16;
 use crate::lsm::state::{BatchFate, Life};
-use crate::lsm::{Applied, Entry, Latest, State};
+use crate::lsm::{Applied, Entry, State};
 use crate::manifest::{self, Written};
-use crate::namespace::bind;
 use crate::namespace::handle::{Log, Namespace, not_found};
 use crate::namespace::read::{Gone, is_missing, judge};
 use crate::runtime::{FailPoint, failpoint};
 use crate::telemetry::metrics::AppendOutcome;
 use crate::types::document::WriteOutcome;
-use crate::types::{DocId, SlotName, WalSeq, limits};
+use crate::types::{SlotName, WalSeq, limits};
 use crate::wal::Appended;
 
 /// Groups from here on are evaluated and encoded on the compute pool.
@@ -69,8 +68,8 @@ impl Namespace {
         for _ in 0..limits::LOST_SLOTS_MAX {
             let log = self.take_live_log(slot).await?;
             let batch = Id16(self.shared.entropy.next_u128());
-            let stored = match self.stored_documents(&log, requests).await {
-                Ok(stored) => stored,
+            let gathered = match self.gather(&log, requests).await {
+                Ok(gathered) => gathered,
                 Err(error) => {
                     *slot = Some(log);
                     if !is_missing(&error) {
@@ -83,7 +82,7 @@ impl Namespace {
                     }
                 }
             };
-            let (log, group) = self.evaluate(log, stored, requests, batch).await?;
+            let (log, group) = self.evaluate(log, gathered, requests, batch).await?;
             *slot = Some(log);
             let Group { fates, commit } = group?;
             // A refusal or a repetition may rest on a state that another node has left behind.
@@ -129,42 +128,19 @@ impl Namespace {
         Err(not_found(&self.name))
     }
 
-    /// The documents of segments that conditions of these requests look at. What the tail knows is newer.
-    async fn stored_documents(&self, log: &Log, requests: &[Request]) -> Result<Stored> {
-        let conditional = requests.iter().filter(|request| {
-            let batch = &request.batch;
-            batch.upsert_condition.is_some() && !log.state.segments.is_empty()
-        });
-        let mut ids = BTreeSet::new();
-        for request in conditional {
-            // What does not bind is refused when its turn comes.
-            let bound = bind::bind(&log.state.schema, &request.batch);
-            for id in bound.into_iter().flat_map(|bound| bound.ids) {
-                if matches!(log.tail.get(&id)?, Latest::Unknown) {
-                    ids.insert(id);
-                }
-            }
-        }
-        if ids.is_empty() {
-            return Ok(Stored::default());
-        }
-        let view = self.view();
-        let ids: Vec<DocId> = ids.into_iter().collect();
-        self.documents(&view, &ids).await
-    }
-
     /// Evaluates large groups on the compute pool, small ones here.
     async fn evaluate(
         &self,
         log: Log,
-        stored: Stored,
+        gathered: Gathered,
         requests: &Arc<[Request]>,
         batch: Id16,
     ) -> Result<(Log, Result<Group>)> {
-        let bytes: usize = requests.iter().map(|request| request.batch.bytes).sum();
+        let asked: usize = requests.iter().map(|request| request.batch.bytes).sum();
+        let bytes = asked.saturating_add(gathered.bytes);
         let requests = Arc::clone(requests);
         let work = move || {
-            let group = group::evaluate(&log.state, &log.tail, &stored, &requests, batch);
+            let group = group::evaluate(&log.state, &log.tail, &gathered, &requests, batch);
             (log, group)
         };
         if bytes < POOL_FROM_BYTES {

@@ -1,13 +1,13 @@
 //! A group of requests against one state: who applies, and the one entry they make. Pure.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
 use super::Request;
+use super::gather::{Gathered, Known};
+use super::stage::{Changes, Newest, Stage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter;
 use crate::format::{Effects, wal::Body};
 use crate::lsm::entry::{Id16, KeyedRequest, WriteEntry};
 use crate::lsm::{Entry, Latest, State, Tail};
@@ -29,9 +29,6 @@ pub(super) enum Fate {
     Refused(Error),
 }
 
-/// Documents that segments have, by id, of ids that the tail does not know.
-pub(crate) type Stored = HashMap<DocId, RecordBatch>;
-
 /// What a group comes to.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -48,24 +45,17 @@ pub(super) struct Commit {
     pub(super) body: Body,
 }
 
-/// Where the newest version of an id in this group is.
-#[derive(Debug, Clone, Copy)]
-enum Newest {
-    Row { batch: usize, row: u32 },
-    Deleted,
-}
-
-/// Evaluates a group: request k against `state`, `tail` and `stored` plus the effects of requests before it.
+/// Evaluates a group: request k against `state`, `tail` and `gathered` plus the effects of requests before it.
 ///
 /// Errors: `Internal` if the rows do not join or encode; a request's own faults are its fate.
 pub(super) fn evaluate(
     state: &State,
     tail: &Tail,
-    stored: &Stored,
+    gathered: &Gathered,
     requests: &[Request],
     batch: Id16,
 ) -> Result<Group> {
-    let mut draft = Draft::new(state, tail, stored);
+    let mut draft = Draft::new(state, tail, gathered);
     let fates = requests
         .iter()
         .map(|request| draft.add(request))
@@ -75,10 +65,11 @@ pub(super) fn evaluate(
     Ok(Group { fates, commit })
 }
 
-struct Draft<'a> {
+/// What the requests so far come to.
+pub(super) struct Draft<'a> {
     state: &'a State,
     tail: &'a Tail,
-    stored: &'a Stored,
+    gathered: &'a Gathered,
     schema: Arc<NamespaceSchema>,
     batches: Vec<RecordBatch>,
     newest: RowMap<DocId, Newest>,
@@ -87,11 +78,11 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(state: &'a State, tail: &'a Tail, stored: &'a Stored) -> Self {
+    fn new(state: &'a State, tail: &'a Tail, gathered: &'a Gathered) -> Self {
         Self {
             state,
             tail,
-            stored,
+            gathered,
             schema: Arc::clone(&state.schema),
             batches: Vec::new(),
             newest: RowMap::default(),
@@ -108,8 +99,8 @@ impl<'a> Draft<'a> {
             Ok(None) => {}
             Err(error) => return Fate::Refused(error),
         }
-        let outcome =
-            bind::bind(&self.schema, &request.batch).and_then(|bound| self.take(request, bound));
+        let outcome = bind::bind(&self.schema, &request.batch)
+            .and_then(|bound| self.take(position, request, bound));
         match outcome {
             Ok(outcome) => {
                 self.remember(position, request, &outcome);
@@ -138,7 +129,9 @@ impl<'a> Draft<'a> {
         Ok(Some(Fate::Repeats(WriteOutcome {
             seq: *seq,
             rows_upserted: keyed.rows_upserted,
+            rows_patched: keyed.rows_patched,
             rows_deleted: keyed.rows_deleted,
+            rows_remaining: keyed.rows_remaining,
             bytes_written: keyed.bytes_written,
             ..WriteOutcome::default()
         })))
@@ -150,80 +143,55 @@ impl<'a> Draft<'a> {
                 key: Id16(key.key),
                 body: Id16(key.body),
                 rows_upserted: outcome.rows_upserted,
+                rows_patched: outcome.rows_patched,
                 rows_deleted: outcome.rows_deleted,
+                rows_remaining: outcome.rows_remaining,
                 bytes_written: outcome.bytes_written,
             };
             self.keyed.push((position, keyed));
         }
     }
 
-    /// Takes a bound request in: from here on it cannot fail but for its condition's evaluation.
-    fn take(&mut self, request: &Request, bound: BoundWrite) -> Result<WriteOutcome> {
-        let applying = self.applying_rows(&bound)?;
-        let asked = &request.batch;
-        let affected = asked.return_affected_ids;
-        let has_upserts = asked.has_upserts || !asked.upserts.is_empty();
-        let has_deletes = asked.has_deletes || !asked.deletes.is_empty();
-        let mut outcome = WriteOutcome {
-            rows_upserted: has_upserts.then_some(applying.len() as u64),
-            rows_deleted: has_deletes.then_some(bound.deletes.len() as u64),
-            ..WriteOutcome::default()
-        };
-        let batch = self.batches.len();
-        self.newest.reserve(applying.len() + bound.deletes.len());
-        for row in applying {
-            let id = bound.ids[row as usize].clone();
-            outcome.bytes_written += rows::row_bytes(&bound.rows, row as usize);
-            if affected {
-                outcome.upserted_ids.push(id.clone());
-            }
-            self.newest.insert(id, Newest::Row { batch, row });
-        }
-        for id in bound.deletes {
-            if affected {
-                outcome.deleted_ids.push(id.clone());
-            }
-            self.newest.insert(id, Newest::Deleted);
-        }
-        self.batches.push(bound.rows);
+    /// Takes a bound request in, whole or not at all.
+    fn take(
+        &mut self,
+        position: usize,
+        request: &Request,
+        bound: BoundWrite,
+    ) -> Result<WriteOutcome> {
+        let matched = self.gathered.matched.get(&position);
+        let changes = Stage::new(self, &bound, &request.batch).run(position, matched)?;
+        let Changes {
+            newest,
+            batches,
+            outcome,
+        } = changes;
+        self.newest.extend(newest);
+        self.batches.extend(batches);
         if bound.schema_changed {
             self.schema = Arc::new(bound.schema);
         }
         Ok(outcome)
     }
 
-    /// The rows of an upsert whose condition holds, or all without one. A missing document is inserted
-    /// unconditionally.
-    fn applying_rows(&self, bound: &BoundWrite) -> Result<Vec<u32>> {
-        let all = 0..bound.ids.len() as u32;
-        let Some(condition) = &bound.condition else {
-            return Ok(all.collect());
-        };
-        let mut applying = Vec::new();
-        for row in all {
-            let current = self.current(&bound.ids[row as usize])?;
-            let holds =
-                current.is_none_or(|document| filter::eval(condition, &document).contains(0));
-            if holds {
-                applying.push(row);
-            }
-        }
-        Ok(applying)
-    }
-
     /// The current document of an id: of this group if it touched it, else of the state.
-    fn current(&self, id: &DocId) -> Result<Option<RecordBatch>> {
+    pub(super) fn current(&self, id: &DocId) -> Result<Known> {
         match self.newest.get(id) {
             Some(Newest::Row { batch, row }) => {
-                rows::take_rows(&self.batches[*batch], &[*row]).map(Some)
+                rows::take_rows(&self.batches[*batch], &[*row]).map(Known::Document)
             }
-            Some(Newest::Deleted) => Ok(None),
+            Some(Newest::Deleted) => Ok(Known::Missing),
             None => Ok(match self.tail.get(id)? {
-                Latest::Document(document) => Some(document),
-                Latest::Deleted => None,
-                Latest::Unknown => self.stored.get(id).cloned(),
+                Latest::Document(document) => Known::Document(document),
+                Latest::Deleted => Known::Missing,
+                Latest::Unknown => self.gathered.stored(id),
             }),
         }
+    }
+
+    /// How many batches of rows the requests so far have made.
+    pub(super) fn n_batches(&self) -> usize {
+        self.batches.len()
     }
 
     fn seal(self, batch: Id16) -> Result<Commit> {

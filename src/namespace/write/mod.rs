@@ -2,11 +2,14 @@
 //!
 //! Requests that arrive while a commit is on its way form the next group. A group is evaluated at the
 //! newest known state, request by request, and becomes one slot. The commit runs on a task of its own:
-//! a client that hangs up cannot leave it half done. Read `group.rs` next, then `commit.rs`.
+//! a client that hangs up cannot leave it half done. Read `group.rs` next, then `stage.rs`, `gather.rs`,
+//! `commit.rs`.
 
 mod commit;
+mod gather;
 mod group;
 mod pressure;
+mod stage;
 
 pub(in crate::namespace) use commit::Tried;
 
@@ -102,7 +105,9 @@ impl Namespace {
         let mut bytes = 0;
         while let Some((next, _)) = waiting.requests.front() {
             bytes += next.batch.bytes;
-            if !requests.is_empty() && bytes > limits::GROUP_BYTES_MAX {
+            // What a filter matches is found at the state before the group: it must be the group's first.
+            let later = bytes > limits::GROUP_BYTES_MAX || next.batch.is_by_filter();
+            if !requests.is_empty() && later {
                 break;
             }
             if let Some((request, reply)) = waiting.requests.pop_front() {

@@ -386,8 +386,7 @@ def features_not_served_say_so(fixture: Fixture) -> None:
         lambda: ns.query(aggregate_by={"rows": ("Count",)}),
         lambda: ns.query(rank_by=("title", "BM25", "one"), limit=1),
         lambda: ns.multi_query(queries=[{"rank_by": ("id", "asc"), "limit": 1}]),
-        lambda: ns.write(patch_rows=[{"id": 2, "n": 21}]),
-        lambda: ns.write(delete_by_filter=("n", "Gt", 0)),
+        lambda: ns.write(copy_from_namespace="rows"),
     ):
         try:
             action()

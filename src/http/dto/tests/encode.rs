@@ -8,7 +8,7 @@ use crate::http::dto::namespace::{
 };
 use crate::http::dto::query::VectorEncoding;
 use crate::http::dto::reply::encode_query;
-use crate::http::dto::write::encode_write;
+use crate::http::dto::written::encode_write;
 use crate::namespace::describe::{Description, NamespacePage};
 use crate::query::reply::{Coverage, Degraded, Reply, Row};
 use crate::types::document::WriteOutcome;

@@ -145,20 +145,79 @@ fn write_malformed_is_refused_with_status_and_place() {
                 "`upsert_condition` without",
             ),
             (
-                r#"{"upsert_rows":[],"upsert_condition":["a","Lt",{"$ref_new":"a"}]}"#,
+                r#"{"upsert_rows":[],"upsert_condition":["a","Lt",{"$ref_new":1}]}"#,
+                422,
+                "expected the name of an attribute",
+            ),
+            (
+                r#"{"upsert_rows":[],"upsert_condition":["a","Lt",{"$ref_new":"a","b":1}]}"#,
+                422,
+                "expected `$ref_new` alone, found 2 fields",
+            ),
+            (
+                r#"{"upsert_rows":[],"upsert_condition":["a","Lessish",{"$ref_new":"a"}]}"#,
+                422,
+                "expected the name of an operator",
+            ),
+            (
+                r#"{"upsert_rows":[],"patch_condition":["And",[]]}"#,
                 400,
-                "$ref_new",
+                "`patch_condition` without `patch_rows`",
+            ),
+            (
+                r#"{"delete_by_filter":["a","Eq",1],"delete_condition":["And",[]]}"#,
+                400,
+                "`delete_condition` without `deletes`",
             ),
             (
                 r#"{"deletes":[1],"return_affected_ids":1}"#,
                 422,
                 "expected a boolean",
             ),
-            (r#"{"patch_rows":[]}"#, 400, "`patch_rows` is not supported"),
             (
-                r#"{"delete_by_filter":["a","Eq",1]}"#,
+                r#"{"patch_rows":[{"id":1}],"patch_columns":{"id":[1]}}"#,
                 400,
-                "`delete_by_filter` is not supported",
+                "expected `patch_rows` or `patch_columns`, found both",
+            ),
+            (
+                r#"{"patch_rows":{"id":[1]}}"#,
+                422,
+                "invalid type: map, expected a sequence",
+            ),
+            (
+                r#"{"patch_columns":{"id":[1],"a":[]}}"#,
+                400,
+                "columns differ in length",
+            ),
+            (
+                r#"{"delete_by_filter":["a","Lessish",1]}"#,
+                422,
+                "`delete_by_filter[1]`",
+            ),
+            (
+                r#"{"patch_by_filter":["a","Eq",1]}"#,
+                422,
+                "expected a map of `filters` and `patch`",
+            ),
+            (
+                r#"{"patch_by_filter":{"filters":["And",[]]}}"#,
+                422,
+                "missing field `patch`",
+            ),
+            (
+                r#"{"patch_by_filter":{"filters":["And",[]],"patch":{"id":1}}}"#,
+                400,
+                "`id` cannot be patched",
+            ),
+            (
+                r#"{"patch_by_filter":{"filters":["And",[]],"patch":{"$a":1}}}"#,
+                400,
+                "invalid attribute name `$a`",
+            ),
+            (
+                r#"{"deletes":[1],"create_namespace":1}"#,
+                422,
+                "expected a boolean",
             ),
             (
                 r#"{"copy_from_namespace":"x"}"#,

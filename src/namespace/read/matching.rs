@@ -1,0 +1,118 @@
+//! Which documents a filter matches: tail and segments together, ids only.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::lost::of_segment;
+use super::segment::{columns_of, sparse};
+use super::source::{self, Part, Source};
+use super::tail::visible;
+use crate::error::Result;
+use crate::filter::{self, BoundFilter, Verdict};
+use crate::namespace::handle::{Namespace, View};
+use crate::rows;
+use crate::segment::SegmentBatch;
+use crate::types::DocId;
+
+/// Segments read at once: bounds memory.
+const SEGMENTS_AT_ONCE: usize = 8;
+
+/// Ids collected beyond those wanted before the largest are let go.
+const SLACK: usize = 65_536;
+
+/// The smallest ids found so far, `most` of them.
+struct Smallest {
+    ids: Vec<DocId>,
+    most: usize,
+    more: bool,
+}
+
+impl Smallest {
+    fn extend(&mut self, ids: impl IntoIterator<Item = DocId>) {
+        self.ids.extend(ids);
+        if self.ids.len() > self.most.saturating_add(SLACK) {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        self.ids.sort_unstable();
+        self.more |= self.ids.len() > self.most;
+        self.ids.truncate(self.most);
+    }
+}
+
+impl Namespace {
+    /// Finds the ids of the documents of a view that a filter matches, ascending, the first `most` of them;
+    /// and whether there are more.
+    ///
+    /// Errors: of the readers. Cancel safe.
+    pub(in crate::namespace) async fn matching(
+        &self,
+        view: &View,
+        filter: &BoundFilter,
+        most: usize,
+    ) -> Result<(Vec<DocId>, bool)> {
+        let live = self.live_rows(view).await?;
+        let source = Source::of(view, live, &self.shared);
+        let mut found = Smallest {
+            ids: Vec::new(),
+            most,
+            more: false,
+        };
+        found.extend(in_tail(&source, filter).await?);
+        let mut parts: Vec<Part> = source.parts();
+        parts.retain(|part| {
+            let verdict = filter::prune(filter, &part.reader.segment().stats);
+            verdict != Verdict::Never && part.live.count() > 0
+        });
+        source::divide(source.scan_bytes, parts.iter_mut());
+        let reads = parts.into_iter().map(|part| in_segment(part, filter));
+        let mut segments = stream::iter(reads).buffered(SEGMENTS_AT_ONCE);
+        while let Some(ids) = segments.try_next().await? {
+            found.extend(ids);
+        }
+        found.cut();
+        Ok((found.ids, found.more))
+    }
+}
+
+async fn in_tail(source: &Source, filter: &BoundFilter) -> Result<Vec<DocId>> {
+    let (tail, schema) = (source.tail.clone(), Arc::clone(&source.schema));
+    let filter = filter.clone();
+    let work = move || {
+        let mut ids = Vec::new();
+        for chunk in tail.chunks.iter() {
+            let mask = visible(chunk, tail.seq, &schema, Some(&filter))?;
+            let column = rows::id_column(chunk.rows());
+            ids.extend(mask.iter().map(|row| rows::id_at(column, row)));
+        }
+        Ok(ids)
+    };
+    source.compute.run(work).await?
+}
+
+/// The ids of the live rows of a segment that a filter keeps.
+async fn in_segment(part: Part, filter: &BoundFilter) -> Result<Vec<DocId>> {
+    let read = async {
+        let (attrs, _) = columns_of(filter);
+        let (live, filter) = (Arc::clone(&part.live), filter.clone());
+        let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
+            let kept = filter::eval(&filter, &batch);
+            let column = rows::id_column(&batch);
+            let is_live = |at: &usize| {
+                let row = rows.number(*at);
+                row.is_some_and(|row| live.contains(row as usize))
+            };
+            let kept = kept.iter().filter(is_live);
+            Ok(kept.map(|at| rows::id_at(column, at)).collect::<Vec<_>>())
+        };
+        let rows = sparse(&part.live);
+        let batches = part.reader.columns(&attrs, true, rows, &part.scan, each);
+        let found: Vec<Vec<DocId>> = batches.await?.try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    };
+    let read: Result<Vec<DocId>> = read.await;
+    read.map_err(|error| of_segment(error, part.reader.segment()))
+}

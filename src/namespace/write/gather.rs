@@ -1,0 +1,280 @@
+//! What a group must know of segments before it is evaluated: documents that are patched or asked, and what
+//! filters match.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use arrow::array::RecordBatch;
+
+use super::Request;
+use crate::error::{Error, Result};
+use crate::lsm::Latest;
+use crate::namespace::bind;
+use crate::namespace::handle::{Log, Namespace, View};
+use crate::rows::{self, raw};
+use crate::types::document::{RawValue, WriteBatch};
+use crate::types::{AttrId, DocId, IdKind, limits};
+
+/// Ids whose documents are read at once: bounds memory.
+const IDS_AT_ONCE: usize = 1_024;
+
+/// What segments say to a group, at the state it is evaluated against.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// Documents of ids that the tail does not know.
+    documents: HashMap<DocId, RecordBatch>,
+    /// Ids whose documents did not fit.
+    beyond: BTreeSet<DocId>,
+    /// What filters match, by the position of their request.
+    pub(super) matched: BTreeMap<usize, Matched>,
+    /// Logical bytes of the documents.
+    pub(super) bytes: usize,
+}
+
+/// What the filters of one request match, ascending.
+#[derive(Debug, Default)]
+pub(super) struct Matched {
+    pub(super) deletes: Vec<DocId>,
+    pub(super) patches: Vec<DocId>,
+    /// Whether more match than may be changed at once.
+    pub(super) remaining: bool,
+    /// Why the request cannot be done, where it cannot.
+    pub(super) refused: Option<Error>,
+}
+
+/// What is known of an id.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// Its document, as a batch of one row.
+    Document(RecordBatch),
+    /// There is none.
+    Missing,
+    /// There may be one, for which there was no room.
+    Beyond,
+}
+
+impl Gathered {
+    /// What segments have of an id that the tail does not know.
+    pub(super) fn stored(&self, id: &DocId) -> Known {
+        match self.documents.get(id) {
+            Some(document) => Known::Document(document.clone()),
+            None if self.beyond.contains(id) => Known::Beyond,
+            None => Known::Missing,
+        }
+    }
+}
+
+impl Namespace {
+    /// Reads what a group needs of segments. What the tail knows is newer, and is not read.
+    ///
+    /// Errors: of the readers; what is wrong with a request is told when its turn comes. Cancel safe.
+    pub(super) async fn gather(&self, log: &Log, requests: &[Request]) -> Result<Gathered> {
+        let mut gathered = Gathered::default();
+        let view = self.view();
+        // Only the first request of a group has filters.
+        if let Some(first) = requests.first().filter(|first| first.batch.is_by_filter()) {
+            let matched = self.matched(log, &view, &first.batch).await?;
+            gathered.matched.insert(0, matched);
+        }
+        if log.state.segments.is_empty() {
+            return Ok(gathered);
+        }
+        let mut whole = wanted(log, requests, patched_ids)?;
+        for id in gathered
+            .matched
+            .values()
+            .flat_map(|matched| &matched.patches)
+        {
+            if matches!(log.tail.get(id)?, Latest::Unknown) {
+                whole.insert(id.clone());
+            }
+        }
+        let mut asked = wanted(log, requests, asked_ids)?;
+        asked.retain(|id| !whole.contains(id));
+        let all: Vec<AttrId> = view.schema.attributes.values().map(|one| one.id).collect();
+        let asked_for = filterable(&view, requests);
+        for (ids, attrs) in [(whole, &all), (asked, &asked_for)] {
+            let ids: Vec<DocId> = ids.into_iter().collect();
+            self.add_documents(&mut gathered, &view, &ids, attrs)
+                .await?;
+        }
+        Ok(gathered)
+    }
+
+    /// What the filters of a request match at the state before its group.
+    async fn matched(&self, log: &Log, view: &View, batch: &WriteBatch) -> Result<Matched> {
+        let mut matched = Matched::default();
+        // What does not bind is refused when its turn comes.
+        let Ok(bound) = bind::bind(&log.state.schema, batch) else {
+            return Ok(matched);
+        };
+        let mut room = limits::STORED_DOCUMENTS_BYTES_MAX;
+        if let (Some(filter), Some(delete)) = (&bound.delete_filter, &batch.delete_by_filter) {
+            let most = limits::DELETE_BY_FILTER_ROWS_MAX;
+            let (mut ids, mut more) = self.matching(view, filter, most).await?;
+            let fit = ids.iter().take_while(|id| take(&mut room, id_bytes(id)));
+            let n_fit = fit.count();
+            more |= n_fit < ids.len();
+            ids.truncate(n_fit);
+            if more && !delete.allow_partial {
+                matched.refused = Some(too_many("delete_by_filter", most));
+                return Ok(matched);
+            }
+            (matched.deletes, matched.remaining) = (ids, more);
+        }
+        if let (Some((filter, patch)), Some(asked)) = (&bound.patch_filter, &batch.patch_by_filter)
+        {
+            let most = limits::PATCH_BY_FILTER_ROWS_MAX;
+            // Those deleted just now are no documents any more, and may be the smallest.
+            let wanted = most.saturating_add(matched.deletes.len());
+            let (mut ids, mut more) = self.matching(view, filter, wanted).await?;
+            ids.retain(|id| matched.deletes.binary_search(id).is_err());
+            more |= ids.len() > most;
+            ids.truncate(most);
+            let n_fit = self.fitting(log, view, &ids, &patch.rows, room).await?;
+            more |= n_fit < ids.len();
+            ids.truncate(n_fit);
+            if more && !asked.allow_partial {
+                matched.refused = Some(too_many("patch_by_filter", most));
+                return Ok(matched);
+            }
+            matched.patches = ids;
+            matched.remaining |= more;
+        }
+        Ok(matched)
+    }
+
+    /// How many of these documents fit, patched, into some bytes.
+    async fn fitting(
+        &self,
+        log: &Log,
+        view: &View,
+        ids: &[DocId],
+        patch: &RecordBatch,
+        mut room: u64,
+    ) -> Result<usize> {
+        let patch_bytes = rows::logical_bytes(patch);
+        let attrs: Vec<AttrId> = view.schema.attributes.values().map(|one| one.id).collect();
+        let mut n_fit = 0;
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let mut unknown = Vec::new();
+            let mut bytes: HashMap<&DocId, u64> = HashMap::new();
+            for id in ids {
+                match log.tail.get(id)? {
+                    Latest::Document(document) => {
+                        bytes.insert(id, rows::row_bytes(&document, 0));
+                    }
+                    Latest::Unknown => unknown.push(id.clone()),
+                    Latest::Deleted => {}
+                }
+            }
+            let stored = self.documents(view, &unknown, &attrs).await?;
+            for id in ids {
+                let stored = stored.get(id).map(|document| rows::row_bytes(document, 0));
+                let bytes = bytes.get(id).copied().or(stored).unwrap_or(0);
+                if !take(&mut room, bytes.saturating_add(patch_bytes)) {
+                    return Ok(n_fit);
+                }
+                n_fit += 1;
+            }
+        }
+        Ok(n_fit)
+    }
+
+    /// Reads documents as long as there is room for them.
+    async fn add_documents(
+        &self,
+        gathered: &mut Gathered,
+        view: &View,
+        ids: &[DocId],
+        attrs: &[AttrId],
+    ) -> Result<()> {
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            if gathered.bytes as u64 > limits::STORED_DOCUMENTS_BYTES_MAX {
+                gathered.beyond.extend(ids.iter().cloned());
+                continue;
+            }
+            let found = self.documents(view, ids, attrs).await?;
+            for id in ids {
+                if let Some(document) = found.get(id) {
+                    gathered.bytes += rows::row_bytes(document, 0) as usize;
+                }
+            }
+            gathered.documents.extend(found);
+        }
+        Ok(())
+    }
+}
+
+/// The ids of some operations that the tail does not know.
+fn wanted<'a>(
+    log: &Log,
+    requests: &'a [Request],
+    ids_of: impl Fn(&'a WriteBatch) -> Vec<&'a RawValue>,
+) -> Result<BTreeSet<DocId>> {
+    // Where there are segments there are documents, and the kind of their ids stands.
+    let kind: Option<IdKind> = log.state.schema.id_kind;
+    let mut wanted = BTreeSet::new();
+    for id in requests.iter().flat_map(|request| ids_of(&request.batch)) {
+        // What is no id is refused when its turn comes.
+        if let Ok(id) = raw::doc_id(kind, id)
+            && matches!(log.tail.get(&id)?, Latest::Unknown)
+        {
+            wanted.insert(id);
+        }
+    }
+    Ok(wanted)
+}
+
+/// Takes bytes of some room; `false` if they do not fit.
+fn take(room: &mut u64, bytes: u64) -> bool {
+    let rest = room.checked_sub(bytes);
+    *room = rest.unwrap_or(0);
+    rest.is_some()
+}
+
+fn id_bytes(id: &DocId) -> u64 {
+    match id {
+        DocId::Uint(_) => 8,
+        DocId::Uuid(_) => 16,
+        DocId::String(text) => text.len() as u64,
+    }
+}
+
+fn too_many(name: &str, most: usize) -> Error {
+    Error::invalid(format!(
+        "`{name}` matches too much: expected at most {most} rows and {} bytes; `{name}_allow_partial` changes as \
+         many as may be",
+        limits::STORED_DOCUMENTS_BYTES_MAX
+    ))
+}
+
+fn patched_ids(batch: &WriteBatch) -> Vec<&RawValue> {
+    batch.patches.iter().map(|patch| &patch.id).collect()
+}
+
+/// The ids whose documents conditions look at; patches read theirs whole.
+fn asked_ids(batch: &WriteBatch) -> Vec<&RawValue> {
+    let upserts = batch.upserts.iter().map(|document| &document.id);
+    let upserts = upserts.filter(|_| batch.upsert_condition.is_some());
+    let deletes = batch.deletes.iter();
+    let deletes = deletes.filter(|_| batch.delete_condition.is_some());
+    upserts.chain(deletes).collect()
+}
+
+/// What conditions may look at: what is filterable, or may be made so by a request of the group.
+fn filterable(view: &View, requests: &[Request]) -> Vec<AttrId> {
+    let specs = requests
+        .iter()
+        .filter_map(|request| request.batch.schema.as_ref());
+    let declared: BTreeSet<&str> = specs
+        .flat_map(|spec| spec.attributes.keys().map(String::as_str))
+        .collect();
+    let attributes = view.schema.attributes.iter();
+    attributes
+        .filter(|(name, attribute)| {
+            let declared = declared.contains(name.as_str()) && !attribute.kind.is_vector();
+            attribute.filterable || declared
+        })
+        .map(|(_, attribute)| attribute.id)
+        .collect()
+}
