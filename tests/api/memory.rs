@@ -48,8 +48,12 @@ async fn hostile_body_at_the_size_limit_gets_a_clear_refusal_and_the_next_reques
             filled(r#"{"upsert_rows":[{"id":1,"a":["#, "[[[[]]]]", "]}]}"),
             bad,
         ),
-        // As many deletes as fit are no matter of memory: refused because they repeat one id.
-        (WRITE, filled(r#"{"deletes":["#, "12345", "]}"), bad),
+        // As many deletes as fit are no matter of memory: refused because there is nothing to delete from.
+        (
+            WRITE,
+            filled(r#"{"deletes":["#, "12345", "]}"),
+            StatusCode::NOT_FOUND,
+        ),
     ];
     for (path, body, expected) in cases {
         let start = body[..40].to_owned();
