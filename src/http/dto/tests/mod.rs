@@ -4,6 +4,7 @@ mod encode;
 mod memory;
 mod numbers;
 mod parse;
+mod parse_query;
 
 use super::{query, schema, write};
 use crate::error::Result;
