@@ -8,6 +8,7 @@ mod bucket;
 mod campaign;
 mod damage;
 mod goldens;
+mod objects;
 mod segment;
 mod strange;
 mod values;

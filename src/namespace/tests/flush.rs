@@ -38,6 +38,25 @@ async fn churn(engine: &Engine, model: &mut Model, seed: u64, steps: i64) {
     }
 }
 
+/// Blocks of four slots, of which none is kept.
+fn small_blocks() -> EngineOptions {
+    EngineOptions {
+        keep_blocks: 0,
+        rotation: Rotation {
+            slots_max: 4,
+            ..Rotation::default()
+        },
+        ..EngineOptions::default()
+    }
+}
+
+/// How many objects of all namespaces have this part in their key.
+async fn count_of(bucket: &dyn Bucket, part: &str) -> usize {
+    let listed = bucket.list("ns/", None, None).await.expect("a listing");
+    let found = listed.iter().filter(|object| object.key.contains(part));
+    found.count()
+}
+
 fn after_1950() -> Query {
     Query {
         filter: Some(Filter::Compare {
@@ -274,18 +293,9 @@ async fn log_of_flushed_blocks_is_truncated_and_a_lagging_engine_opens_again() {
         writer.flush(&name()).await.expect("a flush");
     }
     writer.finish().await;
-    let slots = bucket.list("ns/", None, None).await.expect("a listing");
-    let slots = slots
-        .iter()
-        .filter(|object| object.key.contains("/wal/"))
-        .count();
+    let slots = count_of(&*bucket, "/wal/").await;
     assert!(slots < 4 * 256, "{slots} slots are left of more than 1,500");
-    let manifests = bucket.list("ns/", None, None).await.expect("a listing");
-    let manifests = manifests
-        .iter()
-        .filter(|object| object.key.contains("/manifest/"))
-        .count();
-    assert_eq!(manifests, 2);
+    assert_eq!(count_of(&*bucket, "/manifest/").await, 2);
     assert_eq!(rows(&lagging).await, expected(&model));
     lagging
         .write(&name(), upsert([(1, 1)]), None)
@@ -300,14 +310,7 @@ async fn log_of_flushed_blocks_is_truncated_and_a_lagging_engine_opens_again() {
 async fn log_of_a_busy_namespace_is_truncated_an_hour_behind_over_http() {
     let dated = Arc::new(Dated::new(memory(), StoreKind::Http, 1_700_000_000_000));
     let bucket = Arc::clone(&dated) as Arc<dyn Bucket>;
-    let options = EngineOptions {
-        keep_blocks: 0,
-        rotation: Rotation {
-            slots_max: 4,
-            ..Rotation::default()
-        },
-        ..EngineOptions::default()
-    };
+    let options = small_blocks();
     let mut model = Model::new();
     let mut slots_at = Vec::new();
     // Two hours and a half of a flush every ten minutes, each of which raises the floor, and each by another
@@ -316,23 +319,15 @@ async fn log_of_a_busy_namespace_is_truncated_an_hour_behind_over_http() {
         let engine = engine_with(Arc::clone(&bucket), round + 1, options.clone());
         churn(&engine, &mut model, round, 8).await;
         engine.flush(&name()).await.expect("a flush");
-        let listed = bucket.list("ns/", None, None).await.expect("a listing");
-        let slots = listed.iter().filter(|object| object.key.contains("/wal/"));
-        slots_at.push(slots.count());
+        slots_at.push(count_of(&*bucket, "/wal/").await);
         dated.pass_ms(600_000);
     }
     let is_whole = slots_at[..7].windows(2).all(|pair| pair[0] < pair[1]);
     assert!(is_whole, "slots went before the hour: {slots_at:?}");
     let (last, most) = (slots_at[14], slots_at.iter().max());
     assert!(last < 130, "{last} slots are left, {most:?} at most");
-    let listed = bucket.list("ns/", None, None).await.expect("a listing");
-    let marks = listed
-        .iter()
-        .filter(|object| object.key.contains("/floor/"));
-    assert!(
-        marks.count() <= 8,
-        "marks below the one that counts are gone"
-    );
+    let marks = count_of(&*bucket, "/floor/").await;
+    assert!(marks <= 8, "marks below the one that counts are gone");
     assert_eq!(rows(&engine_on(bucket, 2)).await, expected(&model));
 }
 
@@ -340,14 +335,7 @@ async fn log_of_a_busy_namespace_is_truncated_an_hour_behind_over_http() {
 async fn log_of_a_namespace_left_alone_is_deleted_by_a_later_look() {
     let dated = Arc::new(Dated::new(memory(), StoreKind::Http, 1_700_000_000_000));
     let bucket = Arc::clone(&dated) as Arc<dyn Bucket>;
-    let options = EngineOptions {
-        keep_blocks: 0,
-        rotation: Rotation {
-            slots_max: 4,
-            ..Rotation::default()
-        },
-        ..EngineOptions::default()
-    };
+    let options = small_blocks();
     let mut model = Model::new();
     let writer = engine_with(Arc::clone(&bucket), 1, options.clone());
     for round in 0..3 {
@@ -355,11 +343,7 @@ async fn log_of_a_namespace_left_alone_is_deleted_by_a_later_look() {
         writer.flush(&name()).await.expect("a flush");
     }
     writer.finish().await;
-    let slots = async || {
-        let listed = bucket.list("ns/", None, None).await.expect("a listing");
-        let slots = listed.iter().filter(|object| object.key.contains("/wal/"));
-        slots.count()
-    };
+    let slots = async || count_of(&*bucket, "/wal/").await;
     let loaded = slots().await;
     // What is none of ours stops nothing.
     let listed = bucket.list("ns/", None, None).await.expect("a listing");
@@ -416,13 +400,7 @@ async fn flush_that_cannot_succeed_lets_the_log_grow_no_more() {
         .write(&name(), upsert([(1, 10)]), None)
         .await
         .expect("a commit");
-    let slots = async || {
-        let listed = bucket.list("ns/", None, None).await.expect("a listing");
-        listed
-            .iter()
-            .filter(|object| object.key.contains("/wal/"))
-            .count()
-    };
+    let slots = async || count_of(&*bucket, "/wal/").await;
     let written = slots().await;
     // Ten minutes, in each second of which somebody asks for a flush.
     for _ in 0..600 {

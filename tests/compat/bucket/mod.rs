@@ -11,24 +11,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::objects::{KINDS, Objects, kind_of, read_all, write_all};
 use story::{SHELVES, Step};
-use world::{Folder, Objects, Server};
+use world::{Folder, Server};
 
 /// The stores that must be readable, oldest first; the newest is what this version writes.
 const VERSIONS: [&str; 1] = ["v1"];
-
-/// The kinds of objects that the store must have, by a part of their keys.
-const KINDS: [(&str, &str); 9] = [
-    ("/wal/", "slot"),
-    ("/manifest/", "manifest"),
-    (".parquet", "parquet"),
-    (".idx", "idx"),
-    (".dvs", "dvs"),
-    ("/head", "head"),
-    ("~hint", "hint"),
-    ("/genesis", "genesis"),
-    ("names/", "name"),
-];
 
 struct Golden {
     objects: Objects,
@@ -36,11 +24,6 @@ struct Golden {
     asked: Vec<Value>,
     /// `object` and `at`.
     flips: Vec<(String, usize)>,
-}
-
-fn kind_of(key: &str) -> &'static str {
-    let found = KINDS.iter().find(|(part, _)| key.contains(part));
-    found.map_or("store", |(_, kind)| kind)
 }
 
 fn block<T>(work: impl Future<Output = T>) -> T {
@@ -104,7 +87,7 @@ impl Golden {
         let folder = folder();
         let text = super::goldens::read(&format!("{}/{version}.json", folder.display()), || {
             let made = block(Self::make());
-            world::write_all(&folder.join(version), &made.objects);
+            write_all(&folder.join(version), &made.objects);
             made.text()
         });
         let pages: Value = serde_json::from_slice(&text).expect("the golden page is JSON");
@@ -114,7 +97,7 @@ impl Golden {
             Some((object, usize::try_from(flip["at"].as_u64()?).ok()?))
         };
         Self {
-            objects: world::read_all(&folder.join(version)),
+            objects: read_all(&folder.join(version)),
             asked: list("asked"),
             flips: list("flips").iter().filter_map(flip).collect(),
         }

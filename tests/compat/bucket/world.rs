@@ -1,7 +1,5 @@
 //! A server over a folder, in this process: the real routes, the real engine, no clock and no chance.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -25,13 +23,11 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::story::Step;
+use crate::objects::{Objects, read_all, write_all};
 
 /// When the story begins, and how long each step of it takes.
 const BEGIN_MS: i64 = 1_767_225_600_000;
 const STEP_MS: u64 = 1_500;
-
-/// All objects of a bucket.
-pub(super) type Objects = BTreeMap<String, Vec<u8>>;
 
 /// A bucket in a folder of its own.
 pub(super) struct Folder(tempfile::TempDir);
@@ -177,31 +173,4 @@ fn lasting(mut answer: Value) -> Value {
         }
     }
     json!(answer)
-}
-
-pub(super) fn read_all(root: &Path) -> Objects {
-    let mut objects = Objects::new();
-    let mut folders: Vec<PathBuf> = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let key = path.strip_prefix(root).expect("below the root");
-            let key = key.to_str().expect("keys are text").to_owned();
-            objects.insert(key, std::fs::read(&path).expect("a file"));
-        }
-    }
-    objects
-}
-
-pub(super) fn write_all(root: &Path, objects: &Objects) {
-    for (key, bytes) in objects {
-        let path = root.join(key);
-        let folder = path.parent().expect("below the root");
-        std::fs::create_dir_all(folder).expect("folders");
-        std::fs::write(path, bytes).expect("the object can be written");
-    }
 }

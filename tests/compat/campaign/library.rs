@@ -2,7 +2,7 @@
 //! tail. And the questions that are asked of it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use elacsym::telemetry::Metrics;
 use elacsym::types::document::{Document, RawValue, WriteBatch};
 use elacsym::types::filter::{CompareOp, Filter};
 use elacsym::types::{DistanceMetric, NamespaceId, NamespaceName, Timestamp, WalSeq};
+
+use crate::objects::{Objects, read_all};
 
 /// Documents of the first segment: enough that the bitmap of half of them is an object of its own.
 const DOCUMENTS: i64 = 6_000;
@@ -37,7 +39,7 @@ pub(super) struct Library {
     dir: tempfile::TempDir,
     compute: Arc<ComputePool>,
     runtime: tokio::runtime::Runtime,
-    objects: BTreeMap<String, Vec<u8>>,
+    objects: Objects,
 }
 
 fn name() -> NamespaceName {
@@ -287,22 +289,4 @@ impl Library {
             std::fs::write(path, &self.objects[key]).expect("the object can be written");
         }
     }
-}
-
-fn read_all(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut objects = BTreeMap::new();
-    let mut folders: Vec<PathBuf> = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let key = path.strip_prefix(root).expect("below the root");
-            let key = key.to_str().expect("keys are text").to_owned();
-            objects.insert(key, std::fs::read(&path).expect("a file"));
-        }
-    }
-    objects
 }

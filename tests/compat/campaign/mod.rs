@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use elacsym::error::{Error, ErrorKind};
 use library::{Answers, Library};
 
+use crate::objects::kind_of;
+
 /// Cases of the test command.
 const CASES: u64 = 100;
 const SEED: u64 = 20_260_101;
@@ -43,23 +45,6 @@ impl Damage {
         let mut taken = self.objects.iter().filter(|(_, bytes)| bytes.is_none());
         taken.any(|(key, _)| kind_of(key) == kind)
     }
-}
-
-/// What a key is, for the counts.
-fn kind_of(key: &str) -> &'static str {
-    const KINDS: [(&str, &str); 9] = [
-        ("/wal/", "slot"),
-        ("/manifest/", "manifest"),
-        (".parquet", "parquet"),
-        (".idx", "idx"),
-        (".dvs", "dvs"),
-        ("/head", "head"),
-        ("~hint", "hint"),
-        ("/genesis", "genesis"),
-        ("names/", "name"),
-    ];
-    let found = KINDS.iter().find(|(part, _)| key.contains(part));
-    found.map_or("record", |(_, kind)| kind)
 }
 
 /// A copy that is passed over where it is damaged.
