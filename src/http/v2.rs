@@ -50,10 +50,11 @@ pub(super) async fn query(
     body: Body,
 ) -> Answer {
     let payload = body::read(&state, &headers, body).await?;
-    let ((query, encoding), _paid) = body::parse(&state, payload, parse_query).await?;
-    let reply = state.engine.query(&name, query).await?;
+    let (body, _paid) = body::parse(&state, payload, parse_query).await?;
+    let answers = state.engine.ask(&name, &body.asked).await?;
     let elapsed_ms = started.elapsed_ms(&state);
-    Ok(json_bytes(encode_query(&reply, encoding, elapsed_ms)?))
+    let bytes = encode_query(&answers, body.encoding, elapsed_ms)?;
+    Ok(json_bytes(bytes))
 }
 
 /// `DELETE /v2/namespaces/{ns}`.

@@ -33,8 +33,8 @@ use crate::format::record::NameRecord;
 use crate::format::{corrupt, path};
 use crate::lsm::state::Life;
 use crate::lsm::{Rotation, Segment};
-use crate::query::reply::Reply;
-use crate::query::request::{Consistency, Query};
+use crate::query::reply::{Answers, Reply};
+use crate::query::request::{Consistency, Query, Questions};
 use crate::runtime::clock::within_ms;
 use crate::runtime::compute::ComputePool;
 use crate::runtime::shutdown::Shutdown;
@@ -292,12 +292,18 @@ impl Engine {
 
     /// Answers a query. Errors: `NotFound`, `InvalidRequest`, `Unavailable`, `Corrupted`. Cancel safe.
     pub async fn query(&self, name: &NamespaceName, query: Query) -> Result<Reply> {
+        let answers = self.ask(name, &Questions::from(query)).await?;
+        Ok(Reply::from(answers))
+    }
+
+    /// Answers all questions of a request, from one state. Errors and cancel safety: as `query`.
+    pub async fn ask(&self, name: &NamespaceName, asked: &Questions) -> Result<Answers> {
         let _turn = self.turn().await?;
         for _ in 0..TRIES_MAX {
             let namespace = self.find(name).await?;
-            let answer = namespace.query(query.clone()).await;
+            let answer = namespace.ask(asked).await;
             match self.shared.noted(answer)? {
-                Answer::Is(reply) => return Ok(reply),
+                Answer::Is(answers) => return Ok(answers),
                 Answer::Dropped => self.registry.forget(&namespace),
             }
         }

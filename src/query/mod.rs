@@ -3,9 +3,13 @@
 //! Must not know: where rows are stored. Read `request.rs` first.
 
 pub mod bind;
+pub mod exact;
+mod key;
 pub mod order;
 pub mod reply;
 pub mod request;
 pub mod topk;
+pub mod totals;
 
 pub use bind::{BoundQuery, BoundRank, bind};
+pub use totals::{BoundTotals, Totals};

@@ -1,8 +1,6 @@
 //! Orders by attributes: keys that compare as bytes, and the first `k` rows in memory bounded by `k`.
 //!
-//! A row's key is the concatenation of its values and its id, each written so that comparing bytes
-//! compares values and none is a prefix of another: a tag (0 missing, 1 present), then numbers big-endian
-//! with the sign turned, text with `00` escaped as `00 ff` and ended by `00 00`. A descending value is
+//! A row's key is the concatenation of its values and its id, each as `key.rs` writes it. A descending value is
 //! inverted bit by bit. Missing values thus come first ascending and last descending, equal rows by id.
 
 use std::cmp::Ordering;
@@ -10,6 +8,7 @@ use std::collections::BinaryHeap;
 
 use arrow::array::RecordBatch;
 
+use super::key;
 use super::request::OrderKey;
 use crate::error::{Error, Result};
 use crate::filter::{RowMask, Target};
@@ -204,50 +203,12 @@ impl<'a> KeyColumns<'a> {
         out.clear();
         for (column, descending) in &self.columns {
             let start = out.len();
-            encode_cell(*column, row, out);
+            key::encode(*column, row, out);
             if *descending {
                 out[start..].iter_mut().for_each(|byte| *byte = !*byte);
             }
         }
     }
-}
-
-fn encode_cell(column: Option<ScalarColumn<'_>>, row: usize, out: &mut Vec<u8>) {
-    let Some(column) = column.filter(|column| column.array().is_valid(row)) else {
-        out.push(0);
-        return;
-    };
-    out.push(1);
-    match column {
-        ScalarColumn::Bool(array) => out.push(u8::from(array.value(row))),
-        ScalarColumn::Int(array) => out.extend(signed(array.value(row))),
-        ScalarColumn::Datetime(array) => out.extend(signed(array.value(row))),
-        ScalarColumn::Uint(array) => out.extend(array.value(row).to_be_bytes()),
-        ScalarColumn::Float(array) => out.extend(float(array.value(row))),
-        ScalarColumn::Uuid(array) => out.extend(array.value(row)),
-        ScalarColumn::String(array) => text(array.value(row), out),
-    }
-}
-
-fn signed(value: i64) -> [u8; 8] {
-    (value.cast_unsigned() ^ (1 << 63)).to_be_bytes()
-}
-
-/// Positive floats get their sign turned, negative ones every bit; `-0.0` counts as `0.0`.
-fn float(value: f64) -> [u8; 8] {
-    let bits = (value + 0.0).to_bits();
-    let negative = bits >> 63 == 1;
-    (if negative { !bits } else { bits ^ (1 << 63) }).to_be_bytes()
-}
-
-fn text(value: &str, out: &mut Vec<u8>) {
-    for byte in value.bytes() {
-        out.push(byte);
-        if byte == 0 {
-            out.push(0xff);
-        }
-    }
-    out.extend([0, 0]);
 }
 
 #[cfg(test)]

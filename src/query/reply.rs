@@ -59,3 +59,75 @@ pub struct Reply {
     /// What could not be read; `None` where nothing is missing.
     pub degraded: Option<Degraded>,
 }
+
+/// A number over rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Total {
+    /// A count, or an exact sum of integers.
+    Integer(i128),
+    /// A sum of floats.
+    Float(f64),
+}
+
+/// One group of rows: its key, `Value::Null` where missing, and its numbers, in the order asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The values that make it.
+    pub key: Vec<Value>,
+    /// Its numbers.
+    pub totals: Vec<Total>,
+}
+
+/// What one question found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// Winners in order.
+    Rows(Vec<Row>),
+    /// Numbers over all rows, with their names.
+    Totals(Vec<(Arc<str>, Total)>),
+    /// Numbers of each group, by ascending key.
+    Groups {
+        /// Names of the parts of a key.
+        keys: Arc<[Arc<str>]>,
+        /// Names of the numbers.
+        labels: Arc<[Arc<str>]>,
+        /// The groups.
+        groups: Vec<Group>,
+    },
+}
+
+/// The answers to all questions of a request, of one state.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answers {
+    /// One for each question, in order.
+    pub found: Vec<Found>,
+    /// What they covered and cost together.
+    pub coverage: Coverage,
+    /// What could not be read; `None` where nothing is missing.
+    pub degraded: Option<Degraded>,
+}
+
+impl From<Reply> for Answers {
+    fn from(reply: Reply) -> Self {
+        Self {
+            found: vec![Found::Rows(reply.rows)],
+            coverage: reply.coverage,
+            degraded: reply.degraded,
+        }
+    }
+}
+
+impl From<Answers> for Reply {
+    /// The rows of the first question.
+    fn from(answers: Answers) -> Self {
+        let rows = match answers.found.into_iter().next() {
+            Some(Found::Rows(rows)) => rows,
+            _ => Vec::new(),
+        };
+        Self {
+            rows,
+            coverage: answers.coverage,
+            degraded: answers.degraded,
+        }
+    }
+}

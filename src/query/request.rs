@@ -83,3 +83,66 @@ pub struct Query {
     /// Whether an answer may leave out segments that cannot be read, and then says so.
     pub allow_degraded: bool,
 }
+
+/// What is computed over rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fold {
+    /// The number of rows.
+    Count,
+    /// The sum of an attribute's values; missing ones are skipped.
+    Sum(String),
+}
+
+/// One part of what tells groups apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupBy {
+    /// Its name in the answer.
+    pub label: String,
+    /// The attribute.
+    pub attribute: String,
+    /// Whether each distinct element of a list is a value of its own (`ForEachUnique`).
+    pub each: bool,
+}
+
+/// Numbers over rows, of all or of each group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregate {
+    /// What is computed, with its name in the answer; 1 to 8.
+    pub folds: Vec<(String, Fold)>,
+    /// What tells groups apart; none makes one group of all rows.
+    pub groups: Vec<GroupBy>,
+    /// Most groups to return, 1 to 10,000; the first by their keys.
+    pub limit: usize,
+    /// Which rows count.
+    pub filter: Option<Filter>,
+}
+
+/// One question of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// Rows in some order. Freshness and `allow_degraded` are those of the request.
+    Rows(Query),
+    /// Numbers over rows.
+    Totals(Aggregate),
+}
+
+/// All that one request asks of one state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Questions {
+    /// 1 to 16 questions.
+    pub asks: Vec<Ask>,
+    /// Freshness.
+    pub consistency: Consistency,
+    /// Whether an answer may leave out segments that cannot be read, and then says so.
+    pub allow_degraded: bool,
+}
+
+impl From<Query> for Questions {
+    fn from(query: Query) -> Self {
+        Self {
+            consistency: query.consistency,
+            allow_degraded: query.allow_degraded,
+            asks: vec![Ask::Rows(query)],
+        }
+    }
+}

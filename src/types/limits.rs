@@ -38,6 +38,14 @@ pub const PATTERN_CACHE_BYTES_MAX: usize = 256 << 10;
 pub const GLOB_DEPTH_MAX: usize = 32;
 /// Most keys of an `order by` (the public API's limit).
 pub const ORDER_KEYS_MAX: usize = 8;
+/// Most numbers one query computes over rows (the public API's limit).
+pub const FOLDS_MAX: usize = 8;
+/// Most attributes that tell groups apart: a key of each is kept for each group.
+pub const GROUP_KEYS_MAX: usize = 8;
+/// Most bytes of the keys of the groups that one part of a scan keeps: bounds memory where keys are long.
+pub const GROUPED_KEY_BYTES_MAX: usize = 64 << 20;
+/// Most queries in one request (the public API's limit).
+pub const QUERIES_MAX: usize = 16;
 /// Largest request body, bytes, as sent and decoded: one request is one slot until larger requests are
 /// split into parts.
 pub const REQUEST_BODY_BYTES_MAX: usize = 256 << 20;

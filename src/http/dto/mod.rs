@@ -3,6 +3,7 @@
 //! Owns the field names, the shapes and their refusals. Must not know: the engine, status codes, axum.
 //! Read `write.rs` first; `json.rs` says how a wrong body is told.
 
+mod aggregate;
 mod by_filter;
 mod condition;
 pub(super) mod json;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::aggregate::parse_aggregate;
 use super::json::{
     invalid, malformed, parse_object, unknown_field, unknown_variant, unsupported, wrong_type,
 };
@@ -9,11 +10,13 @@ use super::rank::parse_rank;
 use super::schema::parse_metric;
 use crate::error::{Error, Result};
 use crate::filter;
-use crate::query::request::{Consistency, Include, Query, RankBy};
+use crate::query::request::{Ask, Consistency, Include, Query, Questions, RankBy};
 use crate::runtime::Meter;
 use crate::types::{WalSeq, limits};
 
-const SERVED: [&str; 11] = [
+const SERVED: [&str; 13] = [
+    "aggregate_by",
+    "group_by",
     "rank_by",
     "limit",
     "top_k",
@@ -28,9 +31,7 @@ const SERVED: [&str; 11] = [
 ];
 
 /// What the API has and this version refuses by name.
-const LATER: [&str; 8] = [
-    "aggregate_by",
-    "group_by",
+const LATER: [&str; 6] = [
     "queries",
     "rerank_by",
     "compute_attributes",
@@ -52,17 +53,50 @@ pub(in crate::http) enum VectorEncoding {
     Base64,
 }
 
+/// The body of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::http) struct QueryBody {
+    /// What is asked.
+    pub(in crate::http) asked: Questions,
+    /// How vectors come back.
+    pub(in crate::http) encoding: VectorEncoding,
+}
+
 /// Parses the body of a query.
 ///
 /// Errors: `InvalidRequest` if it is not JSON, makes no sense or asks for what this version lacks,
 /// `Malformed` if its shape is wrong, what `meter` says where there is no memory for it.
-pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<(Query, VectorEncoding)> {
+pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<QueryBody> {
     let fields = parse_object(body, meter)?;
     check_names(&fields)?;
-    let filter = given(&fields, "filters").map(parse_filter).transpose()?;
-    let rank_by = parse_ranking(&fields, filter.is_some())?;
-    let (limit, offset) = parse_window(&fields)?;
-    let distance_metric = given(&fields, "distance_metric")
+    let consistency = parse_consistency(&fields)?;
+    let allow_degraded = parse_flag(&fields, "allow_degraded")?;
+    Ok(QueryBody {
+        encoding: parse_encoding(&fields)?,
+        asked: Questions {
+            asks: vec![parse_ask(&fields, consistency, allow_degraded)?],
+            consistency,
+            allow_degraded,
+        },
+    })
+}
+
+/// Parses one question.
+fn parse_ask(
+    fields: &Map<String, Value>,
+    consistency: Consistency,
+    allow_degraded: bool,
+) -> Result<Ask> {
+    if let Some(by) = given(fields, "aggregate_by") {
+        return parse_aggregate(fields, by).map(Ask::Totals);
+    }
+    if given(fields, "group_by").is_some() {
+        return Err(invalid("group_by", "needs `aggregate_by`"));
+    }
+    let filter = given(fields, "filters").map(parse_filters).transpose()?;
+    let rank_by = parse_ranking(fields, filter.is_some())?;
+    let (limit, offset) = parse_window(fields)?;
+    let distance_metric = given(fields, "distance_metric")
         .map(|value| parse_metric("distance_metric", value))
         .transpose()?;
     if distance_metric.is_some() && !matches!(rank_by, RankBy::Vector { .. }) {
@@ -71,22 +105,20 @@ pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<(Query,
             "expected only when ranking by a vector",
         ));
     }
-    let encoding = parse_encoding(&fields)?;
-    let query = Query {
+    Ok(Ask::Rows(Query {
         rank_by,
         limit,
         offset,
         filter,
-        include: parse_include(&fields)?,
+        include: parse_include(fields)?,
         distance_metric,
-        consistency: parse_consistency(&fields)?,
-        allow_degraded: parse_flag(&fields, "allow_degraded")?,
-    };
-    Ok((query, encoding))
+        consistency,
+        allow_degraded,
+    }))
 }
 
 /// A field that is there and not null.
-fn given<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub(super) fn given<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     fields.get(name).filter(|value| !value.is_null())
 }
 
@@ -106,7 +138,8 @@ fn check_names(fields: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-fn parse_filter(value: &Value) -> Result<crate::types::filter::Filter> {
+/// Parses `filters`: the API's form, or ours as text.
+pub(super) fn parse_filters(value: &Value) -> Result<crate::types::filter::Filter> {
     match value {
         Value::String(text) => filter::parse_text(text),
         _ => filter::parse(value),
@@ -119,7 +152,7 @@ fn parse_ranking(fields: &Map<String, Value>, filtered: bool) -> Result<RankBy> 
             return Ok(RankBy::Id);
         }
         return Err(Error::invalid(
-            "the query asks nothing: expected `rank_by` or `filters`",
+            "the query asks nothing: expected `rank_by`, `aggregate_by` or `filters`",
         ));
     };
     let rank_by = parse_rank(value)?;
@@ -130,6 +163,24 @@ fn parse_ranking(fields: &Map<String, Value>, filtered: bool) -> Result<RankBy> 
 }
 
 fn parse_window(fields: &Map<String, Value>) -> Result<(usize, usize)> {
+    let limit =
+        parse_limit_of(fields)?.ok_or_else(|| Error::invalid("missing `limit` (or `top_k`)"))?;
+    let offset = match given(fields, "offset") {
+        None => 0,
+        Some(value) => unsigned("offset", value)?,
+    };
+    if offset.saturating_add(limit as u64) > limits::QUERY_LIMIT_MAX as u64 {
+        return Err(Error::invalid(format!(
+            "`offset` and `limit` reach too far: expected a sum of at most {}, found {offset} and {limit}",
+            limits::QUERY_LIMIT_MAX
+        )));
+    }
+    // At most 10,000 by the line above.
+    Ok((limit, offset as usize))
+}
+
+/// `limit` or `top_k`; `None` where neither is there.
+pub(super) fn parse_limit_of(fields: &Map<String, Value>) -> Result<Option<usize>> {
     let limit = match (fields.get("limit"), fields.get("top_k")) {
         (Some(_), Some(_)) => {
             return Err(Error::invalid("expected `limit` or `top_k`, found both"));
@@ -137,20 +188,10 @@ fn parse_window(fields: &Map<String, Value>) -> Result<(usize, usize)> {
         (Some(Value::Object(parts)), None) => parse_limit_parts(parts)?,
         (Some(value), None) => parse_limit("limit", value)?,
         (None, Some(value)) => parse_limit("top_k", value)?,
-        (None, None) => return Err(Error::invalid("missing `limit` (or `top_k`)")),
+        (None, None) => return Ok(None),
     };
-    let offset = match given(fields, "offset") {
-        None => 0,
-        Some(value) => unsigned("offset", value)?,
-    };
-    if offset.saturating_add(limit) > limits::QUERY_LIMIT_MAX as u64 {
-        return Err(Error::invalid(format!(
-            "`offset` and `limit` reach too far: expected a sum of at most {}, found {offset} and {limit}",
-            limits::QUERY_LIMIT_MAX
-        )));
-    }
-    // Both are at most 10,000 by the line above.
-    Ok((limit as usize, offset as usize))
+    // At most 10,000.
+    Ok(Some(limit as usize))
 }
 
 fn parse_limit_parts(parts: &Map<String, Value>) -> Result<u64> {

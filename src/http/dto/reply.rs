@@ -1,5 +1,7 @@
 //! Answers as JSON, written straight from borrowed rows.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat};
@@ -8,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::query::VectorEncoding;
 use crate::error::{Error, Result};
-use crate::query::reply::{Coverage, Reply, Row};
+use crate::query::reply::{Answers, Coverage, Found, Group, Row, Total};
 use crate::types::{DocId, Timestamp, Value};
 
 /// The API bills no query for less, bytes.
@@ -17,13 +19,54 @@ const BILLED_BYTES_MIN: u64 = 256_000_000;
 /// Bytes of an answer's head, before its rows.
 const HEAD_BYTES: usize = 768;
 
-#[derive(Serialize)]
 struct QueryReply<'a> {
-    rows: Rows<'a>,
+    answers: &'a Answers,
+    encoding: VectorEncoding,
     billing: Billing,
     performance: Performance,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    degraded: Option<DegradedView<'a>>,
+}
+
+impl Serialize for QueryReply<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = out.serialize_map(None)?;
+        for found in &self.answers.found {
+            found_entry(&mut map, found, self.encoding)?;
+        }
+        map.serialize_entry("billing", &self.billing)?;
+        map.serialize_entry("performance", &self.performance)?;
+        if let Some(degraded) = &self.answers.degraded {
+            let view = DegradedView {
+                segments: &degraded.segments,
+                rows_missing: degraded.rows_missing,
+            };
+            map.serialize_entry("degraded", &view)?;
+        }
+        map.end()
+    }
+}
+
+/// Writes what one question found, under the name of its kind.
+fn found_entry<M: SerializeMap>(
+    map: &mut M,
+    found: &Found,
+    encoding: VectorEncoding,
+) -> std::result::Result<(), M::Error> {
+    match found {
+        Found::Rows(rows) => map.serialize_entry("rows", &Rows { rows, encoding }),
+        Found::Totals(totals) => map.serialize_entry("aggregations", &TotalsView(totals)),
+        Found::Groups {
+            keys,
+            labels,
+            groups,
+        } => map.serialize_entry(
+            "aggregation_groups",
+            &GroupsView {
+                keys,
+                labels,
+                groups,
+            },
+        ),
+    }
 }
 
 #[derive(Serialize)]
@@ -90,25 +133,18 @@ fn hit_ratio(coverage: &Coverage) -> f64 {
 
 /// Encodes the answer to a query. Errors: `Internal` if JSON cannot hold it, which its types exclude.
 pub(in crate::http) fn encode_query(
-    reply: &Reply,
+    answers: &Answers,
     encoding: VectorEncoding,
     elapsed_ms: u64,
 ) -> Result<Vec<u8>> {
-    let returned = reply.rows.iter().map(row_bytes).sum();
     encode(&QueryReply {
-        rows: Rows {
-            rows: &reply.rows,
-            encoding,
-        },
+        answers,
+        encoding,
         billing: Billing {
-            billable_logical_bytes_queried: reply.coverage.bytes_total.max(BILLED_BYTES_MIN),
-            billable_logical_bytes_returned: returned,
+            billable_logical_bytes_queried: answers.coverage.bytes_total.max(BILLED_BYTES_MIN),
+            billable_logical_bytes_returned: answers.found.iter().map(found_bytes).sum(),
         },
-        performance: Performance::new(&reply.coverage, elapsed_ms),
-        degraded: reply.degraded.as_ref().map(|degraded| DegradedView {
-            segments: &degraded.segments,
-            rows_missing: degraded.rows_missing,
-        }),
+        performance: Performance::new(&answers.coverage, elapsed_ms),
     })
 }
 
@@ -150,6 +186,61 @@ impl Serialize for RowView<'_> {
                 let encoding = self.encoding;
                 map.serialize_entry(&**name, &ValueView { value, encoding })?;
             }
+        }
+        map.end()
+    }
+}
+
+struct TotalsView<'a>(&'a [(Arc<str>, Total)]);
+
+impl Serialize for TotalsView<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        let totals = self.0.iter();
+        out.collect_map(totals.map(|(label, total)| (&**label, TotalView(*total))))
+    }
+}
+
+struct TotalView(Total);
+
+impl Serialize for TotalView {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0 {
+            Total::Integer(total) => out.serialize_i128(total),
+            Total::Float(total) => out.serialize_f64(total),
+        }
+    }
+}
+
+struct GroupsView<'a> {
+    keys: &'a [Arc<str>],
+    labels: &'a [Arc<str>],
+    groups: &'a [Group],
+}
+
+impl Serialize for GroupsView<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        out.collect_seq(
+            self.groups
+                .iter()
+                .map(|group| GroupView { all: self, group }),
+        )
+    }
+}
+
+struct GroupView<'a> {
+    all: &'a GroupsView<'a>,
+    group: &'a Group,
+}
+
+impl Serialize for GroupView<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = out.serialize_map(None)?;
+        for (name, value) in self.all.keys.iter().zip(&self.group.key) {
+            let encoding = VectorEncoding::Float;
+            map.serialize_entry(&**name, &ValueView { value, encoding })?;
+        }
+        for (label, total) in self.all.labels.iter().zip(&self.group.totals) {
+            map.serialize_entry(&**label, &TotalView(*total))?;
         }
         map.end()
     }
@@ -214,6 +305,20 @@ fn nanoseconds(time: Timestamp) -> String {
         || time.0.to_string(),
         |time| time.to_rfc3339_opts(SecondsFormat::Nanos, true),
     )
+}
+
+/// Logical bytes of what one question found; a number has 8.
+fn found_bytes(found: &Found) -> u64 {
+    match found {
+        Found::Rows(rows) => rows.iter().map(row_bytes).sum(),
+        Found::Totals(totals) => 8 * totals.len() as u64,
+        Found::Groups { groups, .. } => {
+            let bytes = groups.iter().map(|group| {
+                group.key.iter().map(value_bytes).sum::<u64>() + 8 * group.totals.len() as u64
+            });
+            bytes.sum()
+        }
+    }
 }
 
 /// Logical bytes of a row, as billed: the id and the attributes that came back.

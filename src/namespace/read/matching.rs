@@ -79,12 +79,11 @@ impl Namespace {
 }
 
 async fn in_tail(source: &Source, filter: &BoundFilter) -> Result<Vec<DocId>> {
-    let (tail, schema) = (source.tail.clone(), Arc::clone(&source.schema));
-    let filter = filter.clone();
+    let (scanned, filter) = (source.clone(), filter.clone());
     let work = move || {
         let mut ids = Vec::new();
-        for chunk in tail.chunks.iter() {
-            let mask = visible(chunk, tail.seq, &schema, Some(&filter))?;
+        for chunk in scanned.tail.chunks.iter() {
+            let mask = visible(chunk, &scanned, Some(&filter))?;
             let column = rows::id_column(chunk.rows());
             ids.extend(mask.iter().map(|row| rows::id_at(column, row)));
         }

@@ -1,9 +1,9 @@
 //! The read arrow, top to bottom: a view proven as fresh as asked, a bound query, a scan, the winners.
 //!
 //! Owns: how tail and segments are searched together and what an answer says it covered. Must not know:
-//! HTTP, how a commit is made. Read `query` below first, then `scan.rs`, `tail.rs`, `segment.rs`,
-//! `merge.rs`, `fetch.rs`; `matching.rs` is for writes by filter, `lost.rs` for objects that
-//! cannot be read.
+//! HTTP, how a commit is made. Read `ask` below first, then `scan.rs`, `tail.rs`, `segment.rs`,
+//! `merge.rs`, `fetch.rs`; `totals.rs` is for numbers over rows, `matching.rs` for writes by filter, `lost.rs`
+//! for objects that cannot be read.
 
 mod fetch;
 mod lost;
@@ -16,22 +16,30 @@ mod source;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::handle::{Namespace, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lsm::SegmentId;
 use crate::lsm::state::Life;
-use crate::query::reply::{Coverage, Reply};
-use crate::query::request::{Consistency, Query};
-use crate::query::{self};
+use crate::query::reply::{Answers, Coverage, Found};
+use crate::query::request::{Ask, Consistency, Questions};
+use crate::query::{self, BoundQuery, BoundRank, BoundTotals};
 use crate::store::count::{RequestCounter, StoreCounts};
+use crate::types::NamespaceSchema;
 
 pub(in crate::namespace) use lost::{Gone, RESTARTS_MAX, is_missing, judge, of_segment};
 pub(crate) use probe::Probe;
+use scan::Looked;
 use source::Source;
+
+/// Questions of one request answered at once: bounds memory, as each scans segments.
+const QUESTIONS_AT_ONCE: usize = 2;
 
 /// An answer, or that the namespace has been dropped under its handle.
 #[derive(Debug)]
@@ -40,46 +48,72 @@ pub(crate) enum Answer<T> {
     Dropped,
 }
 
-/// A query on its way, and what it does without.
+/// A request on its way, and what it does without.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
-    query: &'a Query,
+    request: &'a Questions,
     counter: &'a RequestCounter,
     /// What had been asked of the store once its first view was found.
     probed: &'a StoreCounts,
     left_out: &'a BTreeSet<SegmentId>,
 }
 
+/// A question that the schema of a view has given its meaning.
+enum Bound {
+    Rows(Arc<BoundQuery>),
+    Totals(Arc<BoundTotals>),
+}
+
+impl Bound {
+    fn of(ask: &Ask, schema: &NamespaceSchema) -> Result<Self> {
+        Ok(match ask {
+            Ask::Rows(query) => Self::Rows(Arc::new(query::bind(query, schema)?)),
+            Ask::Totals(asked) => Self::Totals(Arc::new(BoundTotals::bind(asked, schema)?)),
+        })
+    }
+
+    /// A word for it, for metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Rows(query) => match query.rank {
+                BoundRank::Vector { .. } => "vector",
+                BoundRank::Order(_) => "order",
+            },
+            Self::Totals(_) => "aggregate",
+        }
+    }
+}
+
 impl Namespace {
-    /// Answers one query. Cancel safe.
+    /// Answers all questions of a request from one state. Cancel safe.
     ///
     /// A segment of the view may be replaced and deleted while it is read: then the query starts over on a
     /// newer view. Errors: `Corrupted` naming the object and the segment, where one that the newest state
     /// refers to is gone or damaged and the query does not allow to answer without it.
-    pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Answer<Reply>> {
+    pub(crate) async fn ask(self: &Arc<Self>, request: &Questions) -> Result<Answer<Answers>> {
         self.touch();
         let counter = RequestCounter::default();
-        counter.scope(self.query_counted(&query, &counter)).await
+        counter.scope(self.ask_counted(request, &counter)).await
     }
 
-    async fn query_counted(
+    async fn ask_counted(
         self: &Arc<Self>,
-        query: &Query,
+        request: &Questions,
         counter: &RequestCounter,
-    ) -> Result<Answer<Reply>> {
-        let mut view = self.view_at(query.consistency).await?;
+    ) -> Result<Answer<Answers>> {
+        let mut view = self.view_at(request.consistency).await?;
         let probed = counter.snapshot();
         let mut restarts = 0;
         // What a query that may be degraded does without. Each round restarts or leaves out one more.
         let mut left_out = BTreeSet::new();
         loop {
             let asked = Asked {
-                query,
+                request,
                 counter,
                 probed: &probed,
                 left_out: &left_out,
             };
-            let error = match self.query_view(asked, &view).await {
+            let error = match self.ask_view(asked, &view).await {
                 Err(error) => error,
                 answer => return answer,
             };
@@ -104,7 +138,7 @@ impl Namespace {
                     }
                 }
             };
-            if damage.kind() != ErrorKind::Corrupted || !query.allow_degraded {
+            if damage.kind() != ErrorKind::Corrupted || !request.allow_degraded {
                 return Err(damage);
             }
             match lost::segment_in(&damage, &view) {
@@ -114,14 +148,16 @@ impl Namespace {
         }
     }
 
-    /// Answers a query from one view.
-    async fn query_view(&self, asked: Asked<'_>, view: &Arc<View>) -> Result<Answer<Reply>> {
+    /// Answers a request from one view.
+    async fn ask_view(&self, asked: Asked<'_>, view: &Arc<View>) -> Result<Answer<Answers>> {
         if view.state.life != Life::Live {
             return Ok(Answer::Dropped);
         }
         let began_ms = self.shared.clock.monotonic_ms();
-        let kind = scan::kind_of(asked.query);
-        let bound = Arc::new(query::bind(asked.query, &view.schema)?);
+        let asks = asked.request.asks.iter();
+        let bound: Vec<Bound> = asks
+            .map(|ask| Bound::of(ask, &view.schema))
+            .collect::<Result<_>>()?;
         let live = match asked.left_out.is_empty() {
             true => self.live_rows(view).await?,
             false => self.live_rows_without(view, asked.left_out).await?,
@@ -131,35 +167,63 @@ impl Namespace {
             .as_ref()
             .map_or(0, |lost| lost.segments.len() as u64);
         let source = Source::of(view, live, &self.shared);
-        let found = scan::run(&source, &bound).await?;
+        let answers: Vec<_> = bound
+            .into_iter()
+            .map(|bound| self.answer(&source, bound))
+            .collect();
+        let answers: Vec<(Found, Looked)> = stream::iter(answers)
+            .buffered(QUESTIONS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut looked = Looked::default();
+        let mut found = Vec::with_capacity(answers.len());
+        for (one, more) in answers {
+            found.push(one);
+            looked.add(more);
+        }
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
-        self.shared
-            .metrics
-            .query
-            .observe(kind, elapsed_ms as f64 / 1_000.0, found.scanned_rows);
         if degraded.is_some() {
             self.shared.metrics.damage.degraded_queries_total.inc();
         }
         let (store, probed) = (asked.counter.snapshot(), asked.probed);
+        let n_left_out = n_left_out * found.len() as u64;
         let coverage = Coverage {
             as_of_seq: view.seq,
             rows_total: source.live_rows(),
             unindexed_rows: view.tail.live_rows,
             bytes_total: source.live_bytes(),
-            segments_searched: found.segments_searched,
+            segments_searched: looked.segments_searched,
             // Those left out are told apart.
-            segments_pruned: found.segments_pruned.saturating_sub(n_left_out),
+            segments_pruned: looked.segments_pruned.saturating_sub(n_left_out),
             store_gets: store.requests(),
             store_bytes: store.read_bytes,
             // At least: reads of segments come in waves that are not told apart.
             round_trips: probed.requests().min(2) + u64::from(store.requests() > probed.requests()),
             execution_us: elapsed_ms * 1_000,
         };
-        Ok(Answer::Is(Reply {
-            rows: found.rows,
+        Ok(Answer::Is(Answers {
+            found,
             coverage,
             degraded,
         }))
+    }
+
+    /// Answers one question of a request.
+    async fn answer(&self, source: &Source, bound: Bound) -> Result<(Found, Looked)> {
+        let began_ms = self.shared.clock.monotonic_ms();
+        let kind = bound.kind();
+        let (found, looked) = match bound {
+            Bound::Rows(query) => {
+                let (rows, looked) = scan::run(source, &query).await?;
+                (Found::Rows(rows), looked)
+            }
+            Bound::Totals(plan) => totals::run(source, &plan).await?,
+        };
+        let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
+        let seconds = elapsed_ms as f64 / 1_000.0;
+        let metrics = &self.shared.metrics.query;
+        metrics.observe(kind, seconds, looked.scanned_rows);
+        Ok((found, looked))
     }
 
     /// A view as fresh as asked for.

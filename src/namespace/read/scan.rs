@@ -12,40 +12,40 @@ use super::segment::{self, Scanned};
 use super::source::{self, Part, Source};
 use super::tail;
 use crate::error::Result;
-use crate::filter::{self, Verdict};
+use crate::filter::{self, BoundFilter, Verdict};
 use crate::query::bind::BoundQuery;
 use crate::query::reply::Row;
-use crate::query::request::{Query, RankBy};
 
 /// Segments scanned at once: bounds memory, as each has a few windows in flight.
-const SEGMENTS_AT_ONCE: usize = 8;
+pub(super) const SEGMENTS_AT_ONCE: usize = 8;
 
-/// An answer, and what was looked at for it.
-#[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) rows: Vec<Row>,
+/// What was looked at for an answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Looked {
     pub(super) scanned_rows: u64,
     pub(super) segments_searched: u64,
     pub(super) segments_pruned: u64,
 }
 
-/// A word for the ranking, for metrics.
-pub(super) fn kind_of(query: &Query) -> &'static str {
-    match query.rank_by {
-        RankBy::Vector { .. } => "vector",
-        RankBy::Order(_) | RankBy::Id => "order",
+impl Looked {
+    pub(super) fn add(&mut self, more: Self) {
+        self.scanned_rows += more.scanned_rows;
+        self.segments_searched += more.segments_searched;
+        self.segments_pruned += more.segments_pruned;
     }
 }
 
-/// Answers a bound query. Errors: `Corrupted` if rows do not fit their schema or an object is damaged,
-/// `Unavailable` of the store, with code `object_missing` where an object is gone. Cancel safe.
-pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<Answered> {
+/// The segments that a filter leaves to look into, each with what its stats say, and how much there is to look at.
+pub(super) fn divided(
+    source: &Source,
+    filter: Option<&BoundFilter>,
+) -> (Vec<(Part, Verdict)>, Looked) {
     let all = source.parts();
     let n_segments = all.len() as u64;
     let mut parts: Vec<(Part, Verdict)> = all
         .into_iter()
         .filter_map(|part| {
-            let verdict = match &query.filter {
+            let verdict = match filter {
                 None => Verdict::Always,
                 Some(filter) => filter::prune(filter, &part.reader.segment().stats),
             };
@@ -55,9 +55,20 @@ pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<Answ
         })
         .collect();
     source::divide(source.scan_bytes, parts.iter_mut().map(|(part, _)| part));
-    let segments_searched = parts.len() as u64;
     let in_segments: u64 = parts.iter().map(|(part, _)| part.live.count() as u64).sum();
     let in_tail: usize = source.tail.chunks.iter().map(|chunk| chunk.len()).sum();
+    let looked = Looked {
+        scanned_rows: in_segments + in_tail as u64,
+        segments_searched: parts.len() as u64,
+        segments_pruned: n_segments - parts.len() as u64,
+    };
+    (parts, looked)
+}
+
+/// Answers a bound query. Errors: `Corrupted` if rows do not fit their schema or an object is damaged,
+/// `Unavailable` of the store, with code `object_missing` where an object is gone. Cancel safe.
+pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<(Vec<Row>, Looked)> {
+    let (parts, looked) = divided(source, query.filter.as_ref());
     let segments = stream::iter(parts)
         .map(|(part, verdict)| segment::scan(part, verdict, query))
         .buffered(SEGMENTS_AT_ONCE)
@@ -71,10 +82,5 @@ pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<Answ
             Found::Ranked(merge_ordered(query, best, segments))
         }
     };
-    Ok(Answered {
-        rows: fetch::rows(source, query, found).await?,
-        scanned_rows: in_segments + in_tail as u64,
-        segments_searched,
-        segments_pruned: n_segments - segments_searched,
-    })
+    Ok((fetch::rows(source, query, found).await?, looked))
 }

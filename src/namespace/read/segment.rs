@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use futures::stream::TryStreamExt;
 
 use super::lost::of_segment;
@@ -15,7 +16,7 @@ use crate::query::bind::{BoundQuery, BoundRank};
 use crate::query::order::{BoundKey, OrderTop};
 use crate::query::topk::TopK;
 use crate::rows;
-use crate::segment::{SegmentBatch, VectorPiece};
+use crate::segment::{BatchRows, SegmentBatch, VectorPiece};
 use crate::store::cache::Purpose;
 use crate::types::{AttrId, DistanceMetric};
 use crate::vector::PreparedQuery;
@@ -88,6 +89,24 @@ async fn matching(part: &Part, filter: &BoundFilter) -> Result<RowMask> {
         }
     }
     Ok(mask)
+}
+
+/// The rows of a batch that live and that a filter keeps.
+pub(super) fn kept(
+    rows: &BatchRows,
+    batch: &RecordBatch,
+    live: &RowMask,
+    filter: Option<&BoundFilter>,
+) -> RowMask {
+    let is_live = |at| {
+        rows.number(at)
+            .is_some_and(|row| live.contains(row as usize))
+    };
+    let mut mask = RowMask::from_fn(batch.num_rows(), is_live);
+    if let Some(filter) = filter {
+        mask.and(&filter::eval(filter, batch));
+    }
+    mask
 }
 
 /// The rows of a mask, where they are few enough to be read one by one.
@@ -217,14 +236,7 @@ async fn ordered(
     let (live, filter, keys) = (Arc::clone(&part.live), filter.cloned(), keys.to_vec());
     let number = part.number;
     let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
-        let is_live = |at| {
-            rows.number(at)
-                .is_some_and(|row| live.contains(row as usize))
-        };
-        let mut mask = RowMask::from_fn(batch.num_rows(), is_live);
-        if let Some(filter) = &filter {
-            mask.and(&filter::eval(filter, &batch));
-        }
+        let mask = kept(&rows, &batch, &live, filter.as_ref());
         let mut top = OrderTop::new(keys.clone(), k);
         top.offer_rows(number, &batch, &mask);
         let ids = rows::id_column(&batch);

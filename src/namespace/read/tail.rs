@@ -11,7 +11,7 @@ use crate::query::bind::{BoundQuery, BoundRank};
 use crate::query::order::OrderTop;
 use crate::query::topk::TopK;
 use crate::rows;
-use crate::types::{AttrId, DistanceMetric, DocId, NamespaceSchema, WalSeq};
+use crate::types::{AttrId, DistanceMetric, DocId, WalSeq};
 use crate::vector::PreparedQuery;
 
 /// Rows from which a scan is worth splitting among threads.
@@ -39,7 +39,7 @@ pub(super) async fn scan(source: &Source, query: &Arc<BoundQuery>) -> Result<Par
 }
 
 /// Runs of chunks of about equal rows, one a thread.
-fn split(tail: &TailView, n_threads: usize) -> Vec<std::ops::Range<usize>> {
+pub(super) fn split(tail: &TailView, n_threads: usize) -> Vec<std::ops::Range<usize>> {
     let n_rows: usize = tail.chunks.iter().map(|chunk| chunk.len()).sum();
     let n_parts = (n_rows / ROWS_A_PART_MIN).clamp(1, n_threads.max(1));
     let rows_a_part = n_rows.div_ceil(n_parts).max(1);
@@ -95,12 +95,7 @@ fn scan_part(source: &Source, query: &BoundQuery, part: std::ops::Range<usize>) 
             let mut scan = VectorScan::new(*attribute, *metric, vector, query.wanted());
             for chunk in part {
                 let candidate = &chunks[chunk];
-                let mask = visible(
-                    candidate,
-                    source.tail.seq,
-                    &source.schema,
-                    query.filter.as_ref(),
-                )?;
+                let mask = visible(candidate, source, query.filter.as_ref())?;
                 scan.chunk(chunk, candidate, &mask)?;
             }
             Ok(Partial::Nearest(scan.best))
@@ -109,12 +104,7 @@ fn scan_part(source: &Source, query: &BoundQuery, part: std::ops::Range<usize>) 
             let mut top = OrderTop::new(keys.clone(), query.wanted());
             for chunk in part {
                 let candidate = &chunks[chunk];
-                let mask = visible(
-                    candidate,
-                    source.tail.seq,
-                    &source.schema,
-                    query.filter.as_ref(),
-                )?;
+                let mask = visible(candidate, source, query.filter.as_ref())?;
                 let batch = rows::align(candidate.rows(), &source.schema)?;
                 top.offer_rows(chunk, &batch, &mask);
             }
@@ -137,13 +127,15 @@ fn scan_part(source: &Source, query: &BoundQuery, part: std::ops::Range<usize>) 
 /// The rows of a chunk that the view sees and the filter keeps: one mask, before anything else.
 pub(super) fn visible(
     chunk: &Chunk,
-    seq: WalSeq,
-    schema: &NamespaceSchema,
+    source: &Source,
     filter: Option<&BoundFilter>,
 ) -> Result<RowMask> {
-    let mut mask = live(chunk, seq);
+    let mut mask = live(chunk, source.tail.seq);
     if let Some(filter) = filter {
-        mask.and(&filter::eval(filter, &rows::align(chunk.rows(), schema)?));
+        mask.and(&filter::eval(
+            filter,
+            &rows::align(chunk.rows(), &source.schema)?,
+        ));
     }
     Ok(mask)
 }

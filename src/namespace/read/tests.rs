@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fetch;
-use super::scan::{self, Answered};
+use super::scan::{self, Looked};
 use super::source::Source;
 use crate::error::Result;
 use crate::filter::{self, RowMask};
 use crate::lsm::{Segment, Tail};
 use crate::query::bind::{BoundQuery, BoundRank};
 use crate::query::order::bind_order;
+use crate::query::reply::Row;
 use crate::query::request::{Consistency, OrderKey};
 use crate::rows::{self, RowsBuilder};
 use crate::runtime::ComputePool;
@@ -25,6 +26,8 @@ use crate::types::{
     AttrId, AttributeType, DistanceMetric, DocId, IdKind, NamespaceSchema, ScalarType, Value,
     WalSeq,
 };
+
+mod totals;
 
 /// Small numbers from a seed, the same on every machine.
 struct Seed(u64);
@@ -351,8 +354,15 @@ fn query_of(seed: &mut Seed, world: &World) -> BoundQuery {
     query
 }
 
+#[derive(Debug)]
+struct Answered {
+    rows: Vec<Row>,
+    looked: Looked,
+}
+
 async fn ask(source: &Source, query: &BoundQuery) -> Result<Answered> {
-    scan::run(source, &Arc::new(query.clone())).await
+    let (rows, looked) = scan::run(source, &Arc::new(query.clone())).await?;
+    Ok(Answered { rows, looked })
 }
 
 #[tokio::test]
@@ -374,10 +384,10 @@ async fn query_of_any_kind_answers_alike_wherever_documents_lie() {
                 expected.rows
             );
             assert_eq!(
-                found.segments_searched + found.segments_pruned,
+                found.looked.segments_searched + found.looked.segments_pruned,
                 N_SEGMENTS as u64
             );
-            pruned += found.segments_pruned;
+            pruned += found.looked.segments_pruned;
             answers += u64::from(!found.rows.is_empty());
         }
     }
@@ -410,7 +420,7 @@ async fn query_whose_filter_no_segment_can_match_asks_the_store_nothing() {
         value: RawValue::Int(N_IDS as i64),
     }));
     let found = ask(&world.spread(), &query).await.expect("an answer");
-    assert_eq!(found.segments_pruned, N_SEGMENTS as u64);
+    assert_eq!(found.looked.segments_pruned, N_SEGMENTS as u64);
     assert_eq!(world.gets(), 0);
 }
 

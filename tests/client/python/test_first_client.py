@@ -383,7 +383,6 @@ def misshapen_requests_are_unprocessable(fixture: Fixture) -> None:
 def features_not_served_say_so(fixture: Fixture) -> None:
     ns = fixture.client.namespace("rows")
     for action in (
-        lambda: ns.query(aggregate_by={"rows": ("Count",)}),
         lambda: ns.query(rank_by=("title", "BM25", "one"), limit=1),
         lambda: ns.multi_query(queries=[{"rank_by": ("id", "asc"), "limit": 1}]),
         lambda: ns.write(copy_from_namespace="rows"),

@@ -54,7 +54,7 @@ fn reply_that_lacks_segments_says_so() {
         segments: vec!["3/0".to_owned(), "9/0".to_owned()],
         rows_missing: 12,
     });
-    let bytes = encode_query(&reply, VectorEncoding::Float, 0).expect("encodes");
+    let bytes = encode_query(&reply.into(), VectorEncoding::Float, 0).expect("encodes");
     let text = String::from_utf8(bytes).expect("UTF-8");
     let end = r#","degraded":{"segments":["3/0","9/0"],"rows_missing":12}}"#;
     assert!(text.ends_with(end), "{text}");
@@ -62,7 +62,7 @@ fn reply_that_lacks_segments_says_so() {
 
 #[test]
 fn reply_is_exact_to_the_byte() {
-    let bytes = encode_query(&reply(), VectorEncoding::Float, 0).expect("encodes");
+    let bytes = encode_query(&reply().into(), VectorEncoding::Float, 0).expect("encodes");
     let expected = r#"{"rows":[{"id":18446744073709551615,"$dist":0.1,"at":"2024-03-02T00:00:00.000000000Z","n":-9007199254740993,"tags":["a"],"u":"00000000-0000-0000-0000-000000000001","vector":[0.7,1.0,-2.5e-8]}],"billing":{"billable_logical_bytes_queried":256000000,"billable_logical_bytes_returned":53},"performance":{"cache_hit_ratio":1.0,"cache_temperature":"hot","server_total_ms":1,"query_execution_ms":1,"exhaustive_search_count":1,"approx_namespace_size":1,"as_of_seq":4,"round_trips":0,"store_gets":0,"store_bytes":0,"unindexed_rows":1,"segments_searched":0,"segments_pruned":0}}"#;
     assert_eq!(String::from_utf8(bytes).expect("UTF-8"), expected);
 }
@@ -72,7 +72,7 @@ fn reply_base64_vector_is_little_endian_f32() {
     let mut reply = reply();
     reply.rows[0].attributes = vec![("v".into(), Value::Vector(vec![1.0].into()))];
     reply.rows[0].dist = None;
-    let bytes = encode_query(&reply, VectorEncoding::Base64, 7).expect("encodes");
+    let bytes = encode_query(&reply.into(), VectorEncoding::Base64, 7).expect("encodes");
     let text = String::from_utf8(bytes).expect("UTF-8");
     assert!(
         text.starts_with(r#"{"rows":[{"id":18446744073709551615,"v":"AACAPw=="}]"#),

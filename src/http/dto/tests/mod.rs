@@ -1,5 +1,6 @@
 //! What bodies are refused and how, what their memory is counted as, and answers to the byte.
 
+mod aggregate;
 mod encode;
 mod memory;
 mod numbers;
@@ -8,7 +9,7 @@ mod parse_query;
 
 use super::{query, schema, write};
 use crate::error::Result;
-use crate::query::request::Query;
+use crate::query::request::{Ask, Query};
 use crate::runtime::{MemoryBudget, Meter};
 use crate::types::document::{SchemaSpec, WriteBatch};
 
@@ -23,7 +24,11 @@ fn parse_write(body: &[u8]) -> Result<WriteBatch> {
 }
 
 fn parse_query(body: &[u8]) -> Result<(Query, query::VectorEncoding)> {
-    query::parse_query(body, &meter())
+    let body = query::parse_query(body, &meter())?;
+    match body.asked.asks.as_slice() {
+        [Ask::Rows(query)] => Ok((query.clone(), body.encoding)),
+        other => panic!("one question for rows, not {other:?}"),
+    }
 }
 
 fn parse_schema_body(body: &[u8]) -> Result<SchemaSpec> {

@@ -162,11 +162,6 @@ fn query_malformed_is_refused_with_status_and_place() {
                 422,
                 "`min_seq`",
             ),
-            (
-                r#"{"aggregate_by":{"n":["Count"]}}"#,
-                400,
-                "`aggregate_by` is not supported",
-            ),
             (r#"{"queries":[]}"#, 400, "`queries` is not supported"),
             (
                 r#"{"rank_by":["id","asc"],"limit":1,"filter":[]}"#,

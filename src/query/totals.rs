@@ -1,0 +1,481 @@
+//! Numbers over rows: counts and sums, of all rows or of each group, in memory bounded by the groups asked for.
+//!
+//! Parts of a scan are merged, and give what one scan of everything would: sums are exact, and a part
+//! keeps the first groups by key, of which no other part can make more than the first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch};
+
+use super::exact::ExactSum;
+use super::key;
+use super::order::not_found;
+use super::reply::{Found, Group, Total};
+use super::request::{Aggregate, Fold, GroupBy};
+use crate::error::{Error, Result};
+use crate::filter::{self, BoundFilter, RowMask};
+use crate::rows::{self, ScalarColumn};
+use crate::types::{AttrId, AttributeSchema, AttributeType, NamespaceSchema, ScalarType, limits};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BoundFold {
+    Count,
+    Integers(AttrId),
+    Floats(AttrId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct BoundGroup {
+    attr: AttrId,
+    kind: ScalarType,
+    each: bool,
+}
+
+/// What to compute, bound to a schema.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoundTotals {
+    folds: Vec<BoundFold>,
+    labels: Arc<[Arc<str>]>,
+    groups: Vec<BoundGroup>,
+    keys: Arc<[Arc<str>]>,
+    limit: usize,
+    /// Which rows count.
+    pub filter: Option<BoundFilter>,
+}
+
+impl BoundTotals {
+    /// Binds numbers over rows. Errors: `InvalidRequest` for what the schema or the limits forbid.
+    pub fn bind(asked: &Aggregate, schema: &NamespaceSchema) -> Result<Self> {
+        let between = |what: &str, range: std::ops::RangeInclusive<usize>, found: usize| {
+            let (least, most) = (range.start(), range.end());
+            match range.contains(&found) {
+                true => Ok(()),
+                false => Err(Error::invalid(format!(
+                    "{what}: expected {least} to {most}, found {found}"
+                ))),
+            }
+        };
+        between("`aggregate_by`", 1..=limits::FOLDS_MAX, asked.folds.len())?;
+        between("`group_by`", 0..=limits::GROUP_KEYS_MAX, asked.groups.len())?;
+        between("`limit`", 1..=limits::QUERY_LIMIT_MAX, asked.limit)?;
+        let filter = asked.filter.as_ref();
+        Ok(Self {
+            folds: asked
+                .folds
+                .iter()
+                .map(|(_, fold)| bind_fold(fold, schema))
+                .collect::<Result<_>>()?,
+            labels: asked
+                .folds
+                .iter()
+                .map(|(label, _)| label.as_str().into())
+                .collect(),
+            groups: asked
+                .groups
+                .iter()
+                .map(|group| bind_group(group, schema))
+                .collect::<Result<_>>()?,
+            keys: asked
+                .groups
+                .iter()
+                .map(|group| group.label.as_str().into())
+                .collect(),
+            limit: asked.limit,
+            filter: filter
+                .map(|filter| filter::bind(filter, schema))
+                .transpose()?,
+        })
+    }
+
+    /// The attributes that are looked at, besides those of the filter.
+    pub fn attributes(&self) -> Vec<AttrId> {
+        let folds = self.folds.iter().filter_map(|fold| match fold {
+            BoundFold::Count => None,
+            BoundFold::Integers(attr) | BoundFold::Floats(attr) => Some(*attr),
+        });
+        let mut attrs: Vec<AttrId> = self.groups.iter().map(|group| group.attr).collect();
+        attrs.extend(folds);
+        attrs.sort_unstable();
+        attrs.dedup();
+        attrs
+    }
+}
+
+fn bind_fold(fold: &Fold, schema: &NamespaceSchema) -> Result<BoundFold> {
+    let Fold::Sum(name) = fold else {
+        return Ok(BoundFold::Count);
+    };
+    let refused = |kind: &str| {
+        Error::invalid(format!(
+            "cannot sum attribute `{name}` of type {kind}: expected int, uint or float"
+        ))
+    };
+    if name == "id" {
+        return Err(refused("id"));
+    }
+    let attribute = schema.get(name).ok_or_else(|| not_found(name))?;
+    match attribute.kind {
+        AttributeType::Scalar(ScalarType::Int | ScalarType::Uint) => {
+            Ok(BoundFold::Integers(attribute.id))
+        }
+        AttributeType::Scalar(ScalarType::Float) => Ok(BoundFold::Floats(attribute.id)),
+        other => Err(refused(&other.to_string())),
+    }
+}
+
+fn bind_group(group: &GroupBy, schema: &NamespaceSchema) -> Result<BoundGroup> {
+    let name = &group.attribute;
+    let refused = |why: &str| Error::invalid(format!("cannot group by attribute `{name}`: {why}"));
+    if name == "id" {
+        return Err(refused("an id is of one document only"));
+    }
+    let attribute: &AttributeSchema = schema.get(name).ok_or_else(|| not_found(name))?;
+    let kind = match (attribute.kind, group.each) {
+        (AttributeType::Scalar(kind), false) | (AttributeType::Array(kind), true) => kind,
+        // All of its lists are empty.
+        (AttributeType::ArrayUnknown, true) => ScalarType::Bool,
+        (other, true) => {
+            return Err(refused(&format!(
+                "`ForEachUnique` expects an array, found {other}"
+            )));
+        }
+        (other, false) => {
+            return Err(refused(&format!("expected a single value, found {other}")));
+        }
+    };
+    if !attribute.filterable {
+        return Err(refused("it is not filterable"));
+    }
+    Ok(BoundGroup {
+        attr: attribute.id,
+        kind,
+        each: group.each,
+    })
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Running {
+    Count(u64),
+    Integers(i128),
+    Floats(ExactSum),
+}
+
+impl Running {
+    fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Count(count), Self::Count(more)) => *count += more,
+            (Self::Integers(sum), Self::Integers(more)) => *sum += more,
+            (Self::Floats(sum), Self::Floats(more)) => sum.merge(more),
+            // Both come from one plan, so they are of one kind.
+            _ => {}
+        }
+    }
+
+    fn total(&self) -> Total {
+        match self {
+            Self::Count(count) => Total::Integer(i128::from(*count)),
+            Self::Integers(sum) => Total::Integer(*sum),
+            Self::Floats(sum) => Total::Float(sum.value()),
+        }
+    }
+}
+
+/// Numbers over the rows offered so far.
+#[derive(Debug, Clone)]
+pub struct Totals {
+    plan: Arc<BoundTotals>,
+    /// By key; one with an empty key where there is but one group.
+    groups: BTreeMap<Box<[u8]>, Vec<Running>>,
+    key_bytes: usize,
+}
+
+impl Totals {
+    /// Begins with no rows.
+    pub fn new(plan: Arc<BoundTotals>) -> Self {
+        Self {
+            plan,
+            groups: BTreeMap::new(),
+            key_bytes: 0,
+        }
+    }
+
+    /// Adds rows by their number alone, all of which count; returns whether that is all that matters, else adds none.
+    pub fn offer_count(&mut self, n_rows: usize) -> bool {
+        let plan = Arc::clone(&self.plan);
+        let counted =
+            plan.groups.is_empty() && plan.folds.iter().all(|fold| *fold == BoundFold::Count);
+        if counted {
+            for running in self.all(&plan) {
+                if let Running::Count(count) = running {
+                    *count += n_rows as u64;
+                }
+            }
+        }
+        counted
+    }
+
+    /// Adds the rows of a batch that are in `mask`. Errors: `InvalidRequest` where the keys of the groups
+    /// take too much memory.
+    pub fn offer_rows(&mut self, batch: &RecordBatch, mask: &RowMask) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let folds: Vec<FoldColumn<'_>> = plan
+            .folds
+            .iter()
+            .map(|fold| FoldColumn::resolve(*fold, batch))
+            .collect();
+        let mask = mask.iter().take_while(|row| *row < batch.num_rows());
+        if plan.groups.is_empty() {
+            let all = self.all(&plan);
+            for row in mask {
+                add(all, &folds, row);
+            }
+            return Ok(());
+        }
+        let keys: Vec<KeyColumn<'_>> = plan
+            .groups
+            .iter()
+            .map(|group| KeyColumn::resolve(group, batch))
+            .collect();
+        let list = keys.iter().position(KeyColumn::is_each);
+        let mut scratch = Scratch::default();
+        for row in mask {
+            let Some(at) = list else {
+                scratch.key.clear();
+                keys.iter()
+                    .for_each(|column| column.encode(row, &mut scratch.key));
+                self.add_to(&plan, &scratch.key, &folds, row)?;
+                continue;
+            };
+            scratch.elements_of(&keys[at], row);
+            for element in &scratch.ranges {
+                scratch.key.clear();
+                for (position, column) in keys.iter().enumerate() {
+                    match position == at {
+                        true => scratch.key.extend(&scratch.elements[element.clone()]),
+                        false => column.encode(row, &mut scratch.key),
+                    }
+                }
+                self.add_to(&plan, &scratch.key, &folds, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The one group there is without keys.
+    fn all(&mut self, plan: &BoundTotals) -> &mut [Running] {
+        self.groups
+            .entry(Box::default())
+            .or_insert_with(|| begin(plan))
+    }
+
+    fn add_to(
+        &mut self,
+        plan: &BoundTotals,
+        key: &[u8],
+        folds: &[FoldColumn<'_>],
+        row: usize,
+    ) -> Result<()> {
+        if let Some(group) = self.groups.get_mut(key) {
+            add(group, folds, row);
+        } else if self.enters(plan, key) {
+            let mut group = begin(plan);
+            add(&mut group, folds, row);
+            self.insert(plan, key.into(), group)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a group with a new key is among the first.
+    fn enters(&self, plan: &BoundTotals, key: &[u8]) -> bool {
+        let full = self.groups.len() >= plan.limit;
+        let last = self.groups.last_key_value();
+        !full || last.is_some_and(|(last, _)| *key < **last)
+    }
+
+    fn insert(&mut self, plan: &BoundTotals, key: Box<[u8]>, group: Vec<Running>) -> Result<()> {
+        self.key_bytes += key.len();
+        self.groups.insert(key, group);
+        if self.groups.len() > plan.limit
+            && let Some((key, _)) = self.groups.pop_last()
+        {
+            self.key_bytes -= key.len();
+        }
+        if self.key_bytes > limits::GROUPED_KEY_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "the keys of the groups are too long: expected at most {} bytes together",
+                limits::GROUPED_KEY_BYTES_MAX
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes over what another part of the same scan found. Errors: as `offer_rows`.
+    pub fn merge(&mut self, other: Self) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        for (key, more) in other.groups {
+            if let Some(group) = self.groups.get_mut(&key) {
+                for (running, more) in group.iter_mut().zip(&more) {
+                    running.merge(more);
+                }
+            } else if self.enters(&plan, &key) {
+                self.insert(&plan, key, more)?;
+            } else {
+                // The rest have larger keys still.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the numbers. Errors: `InvalidRequest` where a sum is beyond the largest float.
+    pub fn finish(mut self) -> Result<Found> {
+        let plan = Arc::clone(&self.plan);
+        if plan.groups.is_empty() {
+            let totals = totals_of(self.all(&plan), &plan)?;
+            let labels = plan.labels.iter().map(Arc::clone);
+            return Ok(Found::Totals(labels.zip(totals).collect()));
+        }
+        let groups = self.groups.iter().map(|(key, group)| {
+            let mut rest = &**key;
+            let parts = plan.groups.iter();
+            let key = parts.map(|part| key::decode(part.kind, &mut rest));
+            let key: Option<Vec<_>> = key.collect();
+            Ok(Group {
+                key: key.ok_or_else(|| Error::internal("the key of a group does not decode"))?,
+                totals: totals_of(group, &plan)?,
+            })
+        });
+        Ok(Found::Groups {
+            keys: Arc::clone(&plan.keys),
+            labels: Arc::clone(&plan.labels),
+            groups: groups.collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn begin(plan: &BoundTotals) -> Vec<Running> {
+    let folds = plan.folds.iter().map(|fold| match fold {
+        BoundFold::Count => Running::Count(0),
+        BoundFold::Integers(_) => Running::Integers(0),
+        BoundFold::Floats(_) => Running::Floats(ExactSum::default()),
+    });
+    folds.collect()
+}
+
+fn totals_of(group: &[Running], plan: &BoundTotals) -> Result<Vec<Total>> {
+    let total = |(running, label): (&Running, &Arc<str>)| match running.total() {
+        Total::Float(sum) if !sum.is_finite() => Err(Error::invalid(format!(
+            "`{label}`: the sum is beyond the largest float"
+        ))),
+        total => Ok(total),
+    };
+    group.iter().zip(plan.labels.iter()).map(total).collect()
+}
+
+/// What a number is made from, in one batch.
+enum FoldColumn<'a> {
+    Count,
+    Column(Option<ScalarColumn<'a>>),
+}
+
+impl<'a> FoldColumn<'a> {
+    fn resolve(fold: BoundFold, batch: &'a RecordBatch) -> Self {
+        match fold {
+            BoundFold::Count => Self::Count,
+            BoundFold::Integers(attr) | BoundFold::Floats(attr) => Self::Column(
+                rows::column(batch, attr).and_then(|column| ScalarColumn::of(column.as_ref())),
+            ),
+        }
+    }
+}
+
+fn add(group: &mut [Running], folds: &[FoldColumn<'_>], row: usize) {
+    for (running, fold) in group.iter_mut().zip(folds) {
+        match (running, fold) {
+            (Running::Count(count), _) => *count += 1,
+            (_, FoldColumn::Column(Some(column))) if column.array().is_null(row) => {}
+            (Running::Integers(sum), FoldColumn::Column(Some(ScalarColumn::Int(array)))) => {
+                *sum += i128::from(array.value(row));
+            }
+            (Running::Integers(sum), FoldColumn::Column(Some(ScalarColumn::Uint(array)))) => {
+                *sum += i128::from(array.value(row));
+            }
+            (Running::Floats(sum), FoldColumn::Column(Some(ScalarColumn::Float(array)))) => {
+                sum.add(array.value(row));
+            }
+            // A column that the batch does not have is all null.
+            _ => {}
+        }
+    }
+}
+
+/// A part of the keys, in one batch.
+enum KeyColumn<'a> {
+    Single(Option<ScalarColumn<'a>>),
+    Each(Option<(&'a ListArray, Option<ScalarColumn<'a>>)>),
+}
+
+impl<'a> KeyColumn<'a> {
+    fn resolve(group: &BoundGroup, batch: &'a RecordBatch) -> Self {
+        let column: Option<&'a ArrayRef> = rows::column(batch, group.attr);
+        match group.each {
+            false => Self::Single(column.and_then(|column| ScalarColumn::of(column.as_ref()))),
+            true => Self::Each(column.and_then(|column| {
+                let list = column.as_list_opt::<i32>()?;
+                Some((list, ScalarColumn::of(list.values().as_ref())))
+            })),
+        }
+    }
+
+    fn is_each(&self) -> bool {
+        matches!(self, Self::Each(_))
+    }
+
+    fn encode(&self, row: usize, out: &mut Vec<u8>) {
+        match self {
+            Self::Single(column) => key::encode(*column, row, out),
+            // Its elements are encoded one by one.
+            Self::Each(_) => {}
+        }
+    }
+}
+
+/// Room that all rows of a batch share.
+#[derive(Default)]
+struct Scratch {
+    key: Vec<u8>,
+    elements: Vec<u8>,
+    /// The distinct elements of a row.
+    ranges: Vec<std::ops::Range<usize>>,
+}
+
+impl Scratch {
+    /// Encodes the distinct elements of a row's list: one missing value where there is no list.
+    fn elements_of(&mut self, column: &KeyColumn<'_>, row: usize) {
+        self.elements.clear();
+        self.ranges.clear();
+        let list = match column {
+            KeyColumn::Each(Some((list, elements))) if list.is_valid(row) => {
+                Some((list.value_offsets(), *elements))
+            }
+            _ => None,
+        };
+        let Some((offsets, elements)) = list else {
+            key::encode(None, row, &mut self.elements);
+            self.ranges.push(0..self.elements.len());
+            return;
+        };
+        // Offsets of a list ascend and are never negative.
+        for element in offsets[row] as usize..offsets[row + 1] as usize {
+            let start = self.elements.len();
+            key::encode(elements, element, &mut self.elements);
+            self.ranges.push(start..self.elements.len());
+        }
+        let bytes = &self.elements;
+        self.ranges
+            .sort_unstable_by(|a, b| bytes[a.clone()].cmp(&bytes[b.clone()]));
+        self.ranges
+            .dedup_by(|a, b| bytes[a.clone()] == bytes[b.clone()]);
+    }
+}
