@@ -120,6 +120,13 @@ impl Error {
         self
     }
 
+    /// Says where in a request it is, before the message.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// The same error for another of the requests that shared its cause; the chain becomes its source's text.
     #[must_use]
     pub fn duplicate(&self) -> Self {

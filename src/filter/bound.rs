@@ -1,5 +1,6 @@
 //! What a filter is once a schema has said what its names and values mean.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::members::Members;
@@ -75,4 +76,51 @@ pub enum BoundFilter {
         /// The pattern, compiled once for the query.
         pattern: Arc<Pattern>,
     },
+}
+
+/// Which columns an evaluation looks at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// Attributes.
+    pub attrs: BTreeSet<AttrId>,
+    /// Whether ids are looked at too.
+    pub id: bool,
+}
+
+impl Columns {
+    /// Adds what a target names.
+    pub fn add(&mut self, target: Target) {
+        match target {
+            Target::Id => self.id = true,
+            Target::Attribute(attr) => {
+                self.attrs.insert(attr);
+            }
+        }
+    }
+
+    /// The attributes in order.
+    pub fn attrs(&self) -> Vec<AttrId> {
+        self.attrs.iter().copied().collect()
+    }
+}
+
+impl BoundFilter {
+    /// Adds the columns that it looks at.
+    pub fn columns(&self, into: &mut Columns) {
+        match self {
+            Self::Constant(_) => {}
+            Self::And(children) | Self::Or(children) => {
+                children.iter().for_each(|child| child.columns(into));
+            }
+            Self::Not(child) => child.columns(into),
+            Self::Missing(attr) | Self::AnyElement { attr, .. } => {
+                into.attrs.insert(*attr);
+            }
+            Self::Compare { target, .. }
+            | Self::In { target, .. }
+            | Self::Matches { target, .. } => {
+                into.add(*target);
+            }
+        }
+    }
 }

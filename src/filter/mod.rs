@@ -15,7 +15,7 @@ pub mod prune;
 pub mod text;
 
 pub use bind::bind;
-pub use bound::{BoundFilter, Comparison, Target};
+pub use bound::{BoundFilter, Columns, Comparison, Target};
 pub use eval::eval;
 pub use mask::RowMask;
 pub use members::Members;

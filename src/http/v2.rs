@@ -53,7 +53,7 @@ pub(super) async fn query(
     let (body, _paid) = body::parse(&state, payload, parse_query).await?;
     let answers = state.engine.ask(&name, &body.asked).await?;
     let elapsed_ms = started.elapsed_ms(&state);
-    let bytes = encode_query(&answers, body.encoding, elapsed_ms)?;
+    let bytes = encode_query(&answers, body.encoding, body.is_multi, elapsed_ms)?;
     Ok(json_bytes(bytes))
 }
 

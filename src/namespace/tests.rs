@@ -92,9 +92,11 @@ fn all() -> Query {
     Query {
         rank_by: RankBy::Id,
         limit: 10_000,
+        per: None,
         offset: 0,
         filter: None,
         include: Include::Only(vec!["year".to_owned()]),
+        compute: Vec::new(),
         distance_metric: None,
         consistency: Consistency::Strong,
         allow_degraded: false,

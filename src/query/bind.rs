@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::order::{self, BoundKey};
-use super::request::{Consistency, Include, Query, RankBy};
+use super::compute::{self, BoundCompute};
+use super::order::{self, BoundOrder, BoundPer, OrderBy};
+use super::request::{Include, LimitPer, Query, RankBy};
+use super::score::BoundScore;
 use crate::error::{Error, Result};
 use crate::filter::{self, BoundFilter};
 use crate::rows::raw;
@@ -24,8 +26,8 @@ pub enum BoundRank {
         /// Whether exactness was asked for.
         exact: bool,
     },
-    /// By these keys, then by id; without keys by id alone.
-    Order(Vec<BoundKey>),
+    /// By attributes or a score, then by id.
+    Order(Arc<BoundOrder>),
 }
 
 /// A query whose every part has been checked against a schema.
@@ -41,8 +43,8 @@ pub struct BoundQuery {
     pub filter: Option<BoundFilter>,
     /// Attributes to return, sorted by name.
     pub include: Vec<(Arc<str>, AttrId)>,
-    /// Freshness.
-    pub consistency: Consistency,
+    /// Values to compute, with their names in the answer.
+    pub compute: Vec<(Arc<str>, BoundCompute)>,
 }
 
 impl BoundQuery {
@@ -66,7 +68,7 @@ pub fn bind(query: &Query, schema: &NamespaceSchema) -> Result<BoundQuery> {
         offset: query.offset,
         filter,
         include: bind_include(&query.include, schema)?,
-        consistency: query.consistency,
+        compute: compute::bind(query, schema)?,
     })
 }
 
@@ -88,14 +90,18 @@ fn check_limits(query: &Query) -> Result<()> {
 }
 
 fn bind_rank(query: &Query, schema: &NamespaceSchema) -> Result<BoundRank> {
-    if let (Some(_), RankBy::Order(_) | RankBy::Id) = (query.distance_metric, &query.rank_by) {
+    let by_vector = matches!(query.rank_by, RankBy::Vector { .. });
+    if query.distance_metric.is_some() && !by_vector {
         return Err(Error::invalid(
             "`distance_metric` needs a ranking by vector",
         ));
     }
-    match &query.rank_by {
-        RankBy::Id => Ok(BoundRank::Order(Vec::new())),
-        RankBy::Order(keys) => Ok(BoundRank::Order(order::bind_order(keys, schema)?)),
+    let per = query.per.as_ref().map(|per| bind_per(per, query, schema));
+    let per = per.transpose()?;
+    let by = match &query.rank_by {
+        RankBy::Id => OrderBy::Keys(Vec::new()),
+        RankBy::Order(keys) => OrderBy::Keys(order::bind_order(keys, schema)?),
+        RankBy::Score(expr) => OrderBy::Score(BoundScore::bind(expr, schema)?),
         RankBy::Vector {
             attribute,
             vector,
@@ -104,18 +110,47 @@ fn bind_rank(query: &Query, schema: &NamespaceSchema) -> Result<BoundRank> {
             if *exact && query.filter.is_none() {
                 return Err(Error::invalid("`kNN` needs `filters`"));
             }
-            bind_vector(query, schema, attribute, vector, *exact)
+            if per.is_some() {
+                return Err(Error::invalid(
+                    "`limit.per` needs an order by attributes or a score, not by a vector",
+                ));
+            }
+            let (attribute, vector) = bind_vector(schema, attribute, vector)?;
+            return Ok(BoundRank::Vector {
+                attribute,
+                metric: bind_metric(query.distance_metric, schema)?,
+                vector,
+                exact: *exact,
+            });
         }
-    }
+    };
+    Ok(BoundRank::Order(Arc::new(BoundOrder { by, per })))
 }
 
-fn bind_vector(
-    query: &Query,
+fn bind_per(per: &LimitPer, query: &Query, schema: &NamespaceSchema) -> Result<BoundPer> {
+    let bound = BoundPer::bind(per, schema)?;
+    for name in &per.attributes {
+        let comes_back = match &query.include {
+            Include::Nothing => false,
+            Include::Everything => true,
+            Include::Only(names) => names.contains(name),
+            Include::Except(names) => !names.contains(name),
+        };
+        if !comes_back {
+            return Err(Error::invalid(format!(
+                "`limit.per`: attribute `{name}` must be among those that come back"
+            )));
+        }
+    }
+    Ok(bound)
+}
+
+/// Finds a vector attribute and checks a query vector for it.
+pub(super) fn bind_vector(
     schema: &NamespaceSchema,
     name: &str,
     raw_vector: &RawValue,
-    exact: bool,
-) -> Result<BoundRank> {
+) -> Result<(AttrId, Vec<f32>)> {
     let attribute = schema.get(name).ok_or_else(|| order::not_found(name))?;
     let AttributeType::Vector { dims } = attribute.kind else {
         return Err(Error::invalid(format!(
@@ -136,23 +171,24 @@ fn bind_vector(
             vector.len()
         )));
     }
-    let metric = schema.metric.ok_or_else(|| {
-        Error::internal(format!(
-            "vector attribute `{name}` without a distance metric"
-        ))
-    })?;
-    match query.distance_metric {
+    Ok((attribute.id, vector))
+}
+
+/// The namespace's metric, which one that is asked for must equal.
+pub(super) fn bind_metric(
+    asked: Option<DistanceMetric>,
+    schema: &NamespaceSchema,
+) -> Result<DistanceMetric> {
+    let metric = schema
+        .metric
+        .ok_or_else(|| Error::internal("a vector attribute without a distance metric"))?;
+    match asked {
         Some(asked) if asked != metric => Err(Error::invalid(format!(
             "`distance_metric`: expected {}, found {}",
             metric.name(),
             asked.name()
         ))),
-        _ => Ok(BoundRank::Vector {
-            attribute: attribute.id,
-            metric,
-            vector,
-            exact,
-        }),
+        _ => Ok(metric),
     }
 }
 

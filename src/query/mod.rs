@@ -3,11 +3,14 @@
 //! Must not know: where rows are stored. Read `request.rs` first.
 
 pub mod bind;
+pub mod compute;
 pub mod exact;
+pub mod fuse;
 mod key;
 pub mod order;
 pub mod reply;
 pub mod request;
+pub mod score;
 pub mod topk;
 pub mod totals;
 

@@ -4,15 +4,26 @@ use std::sync::Arc;
 
 use crate::types::{DocId, Value, WalSeq};
 
+/// What ranks a row, or is computed for it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Dist {
+    /// A distance of vectors: smaller is nearer.
+    Distance(f32),
+    /// A score: larger is better; finite.
+    Score(f64),
+}
+
 /// One row of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// The document's id.
     pub id: DocId,
-    /// Distance, absent when ordering by attribute.
-    pub dist: Option<f32>,
+    /// Distance or score, absent when ordering by attribute.
+    pub dist: Option<Dist>,
     /// The attributes asked for that the row has, sorted by name; never `Value::Null`.
     pub attributes: Vec<(Arc<str>, Value)>,
+    /// The values computed for it, in the order asked for; of a row without the vector there is none.
+    pub computed: Vec<(Arc<str>, Dist)>,
 }
 
 /// What an answer covered and cost.
@@ -96,6 +107,16 @@ pub enum Found {
     },
 }
 
+impl Found {
+    /// Its rows; none where it is numbers.
+    pub fn into_rows(self) -> Vec<Row> {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Totals(_) | Self::Groups { .. } => Vec::new(),
+        }
+    }
+}
+
 /// The answers to all questions of a request, of one state.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answers {
@@ -120,10 +141,8 @@ impl From<Reply> for Answers {
 impl From<Answers> for Reply {
     /// The rows of the first question.
     fn from(answers: Answers) -> Self {
-        let rows = match answers.found.into_iter().next() {
-            Some(Found::Rows(rows)) => rows,
-            _ => Vec::new(),
-        };
+        let rows = answers.found.into_iter().next().map(Found::into_rows);
+        let rows = rows.unwrap_or_default();
         Self {
             rows,
             coverage: answers.coverage,

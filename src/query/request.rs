@@ -18,8 +18,90 @@ pub enum RankBy {
     },
     /// By attributes or `id`, then by id ascending.
     Order(Vec<OrderKey>),
+    /// By a score, highest first, then by id ascending.
+    Score(ScoreExpr),
     /// No rank given, only filters: by id ascending.
     Id,
+}
+
+/// An expression that gives a row a score; none is ever negative.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScoreExpr {
+    /// 1 where the filter matches, else 0.
+    Filter(Filter),
+    /// The value of a numeric attribute; of a datetime its milliseconds.
+    Attribute(String),
+    /// How far an attribute is from a value of its type; of datetimes in milliseconds.
+    Dist {
+        /// The attribute.
+        attribute: String,
+        /// The value.
+        origin: RawValue,
+    },
+    /// The sum.
+    Sum(Vec<ScoreExpr>),
+    /// The largest, and no less than `floor`.
+    Max {
+        /// Clauses.
+        clauses: Vec<ScoreExpr>,
+        /// A number among them.
+        floor: Option<f64>,
+    },
+    /// A clause times a weight, which is not negative.
+    Product {
+        /// The weight.
+        weight: f64,
+        /// The clause.
+        clause: Box<ScoreExpr>,
+    },
+    /// `x^e / (x^e + m^e)`: grows from 0 towards 1.
+    Saturate {
+        /// What `x` is; below 0 it counts as 0.
+        clause: Box<ScoreExpr>,
+        /// `m` and `e`.
+        curve: Curve,
+    },
+    /// `m^e / (x^e + m^e)`: falls from 1 towards 0.
+    Decay {
+        /// What `x` is.
+        clause: Box<ScoreExpr>,
+        /// `m` and `e`.
+        curve: Curve,
+    },
+}
+
+/// The shape of `Saturate` and `Decay`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Curve {
+    /// Where the curve is at one half; above 0.
+    pub midpoint: f64,
+    /// Whether the midpoint was given as a duration, in milliseconds here.
+    pub is_duration: bool,
+    /// How steep it is; above 0.
+    pub exponent: f64,
+}
+
+/// A value computed for each row of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Compute {
+    /// The distance of a vector attribute from a vector, by the namespace's metric.
+    VectorDist {
+        /// The vector attribute's name.
+        attribute: String,
+        /// The vector, as in `RankBy::Vector`.
+        vector: RawValue,
+    },
+    /// A score.
+    Score(ScoreExpr),
+}
+
+/// How many rows of an answer may be alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitPer {
+    /// Rows are alike where all of these are equal, or missing in both.
+    pub attributes: Vec<String>,
+    /// Most rows that are alike.
+    pub limit: usize,
 }
 
 /// One key of an order.
@@ -70,12 +152,16 @@ pub struct Query {
     pub rank_by: RankBy,
     /// Most rows to return, 1 to 10,000.
     pub limit: usize,
+    /// How many of them may be alike.
+    pub per: Option<LimitPer>,
     /// Rows to skip first.
     pub offset: usize,
     /// The filter.
     pub filter: Option<Filter>,
     /// Attributes to return.
     pub include: Include,
+    /// Values to compute, with their names in the answer.
+    pub compute: Vec<(String, Compute)>,
     /// `distance_metric`, which must equal the namespace's.
     pub distance_metric: Option<DistanceMetric>,
     /// Freshness.
@@ -126,15 +212,69 @@ pub enum Ask {
     Totals(Aggregate),
 }
 
+/// How the rows of several questions become one list: reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009).
+///
+/// A row scores the sum, over the questions that found it, of `weight / (rank_constant + rank)`; ranks begin at 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fuse {
+    /// Added to each rank; above 0.
+    pub rank_constant: f64,
+    /// One for each question, above 0.
+    pub weights: Vec<f64>,
+    /// Most rows to return.
+    pub limit: usize,
+    /// Rows to skip first; `offset + limit` is at most 10,000.
+    pub offset: usize,
+}
+
 /// All that one request asks of one state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Questions {
     /// 1 to 16 questions.
     pub asks: Vec<Ask>,
+    /// Whether their rows become one list; all questions are for rows then.
+    pub fuse: Option<Fuse>,
     /// Freshness.
     pub consistency: Consistency,
     /// Whether an answer may leave out segments that cannot be read, and then says so.
     pub allow_degraded: bool,
+}
+
+impl ScoreExpr {
+    /// How many patterns its filters have.
+    fn patterns(&self) -> usize {
+        match self {
+            Self::Filter(filter) => filter.patterns(),
+            Self::Attribute(_) | Self::Dist { .. } => 0,
+            Self::Sum(clauses) | Self::Max { clauses, .. } => {
+                clauses.iter().map(Self::patterns).sum()
+            }
+            Self::Product { clause, .. }
+            | Self::Saturate { clause, .. }
+            | Self::Decay { clause, .. } => clause.patterns(),
+        }
+    }
+}
+
+impl Ask {
+    /// How many patterns it asks to be matched.
+    pub fn patterns(&self) -> usize {
+        let of = |filter: &Option<Filter>| filter.as_ref().map_or(0, Filter::patterns);
+        match self {
+            Self::Totals(asked) => of(&asked.filter),
+            Self::Rows(query) => {
+                let ranks = match &query.rank_by {
+                    RankBy::Score(expr) => expr.patterns(),
+                    RankBy::Vector { .. } | RankBy::Order(_) | RankBy::Id => 0,
+                };
+                let computed = query.compute.iter().map(|(_, compute)| match compute {
+                    Compute::Score(expr) => expr.patterns(),
+                    Compute::VectorDist { .. } => 0,
+                });
+                of(&query.filter) + ranks + computed.sum::<usize>()
+            }
+        }
+    }
 }
 
 impl From<Query> for Questions {
@@ -143,6 +283,7 @@ impl From<Query> for Questions {
             consistency: query.consistency,
             allow_degraded: query.allow_degraded,
             asks: vec![Ask::Rows(query)],
+            fuse: None,
         }
     }
 }

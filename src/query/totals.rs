@@ -89,16 +89,12 @@ impl BoundTotals {
     }
 
     /// The attributes that are looked at, besides those of the filter.
-    pub fn attributes(&self) -> Vec<AttrId> {
+    pub fn attributes(&self) -> impl Iterator<Item = AttrId> + '_ {
         let folds = self.folds.iter().filter_map(|fold| match fold {
             BoundFold::Count => None,
             BoundFold::Integers(attr) | BoundFold::Floats(attr) => Some(*attr),
         });
-        let mut attrs: Vec<AttrId> = self.groups.iter().map(|group| group.attr).collect();
-        attrs.extend(folds);
-        attrs.sort_unstable();
-        attrs.dedup();
-        attrs
+        self.groups.iter().map(|group| group.attr).chain(folds)
     }
 }
 

@@ -129,6 +129,18 @@ impl PatternOp {
     }
 }
 
+impl Filter {
+    /// How many patterns it has.
+    pub fn patterns(&self) -> usize {
+        match self {
+            Self::And(children) | Self::Or(children) => children.iter().map(Self::patterns).sum(),
+            Self::Not(child) => child.patterns(),
+            Self::Pattern { .. } => 1,
+            Self::Compare { .. } | Self::In { .. } | Self::List { .. } => 0,
+        }
+    }
+}
+
 /// A filter tree.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Filter {

@@ -46,6 +46,14 @@ pub const GROUP_KEYS_MAX: usize = 8;
 pub const GROUPED_KEY_BYTES_MAX: usize = 64 << 20;
 /// Most queries in one request (the public API's limit).
 pub const QUERIES_MAX: usize = 16;
+/// Deepest nesting of a rank expression: bounds recursion on hostile input.
+pub const RANK_DEPTH_MAX: usize = 32;
+/// Most clauses of the rank expressions of one query: each costs a number for every row.
+pub const RANK_CLAUSES_MAX: usize = 256;
+/// Most computed attributes of a query (the public API's limit).
+pub const COMPUTE_ATTRIBUTES_MAX: usize = 256;
+/// Most questions of one request (the public API's limit).
+pub const SUBQUERIES_MAX: usize = 16;
 /// Largest request body, bytes, as sent and decoded: one request is one slot until larger requests are
 /// split into parts.
 pub const REQUEST_BODY_BYTES_MAX: usize = 256 << 20;

@@ -37,9 +37,11 @@ pub(crate) fn query(filter: Option<Filter>, consistency: Consistency) -> Query {
     Query {
         rank_by: RankBy::Id,
         limit: 100,
+        per: None,
         offset: 0,
         filter,
         include: Include::Everything,
+        compute: Vec::new(),
         distance_metric: None,
         consistency,
         allow_degraded: false,

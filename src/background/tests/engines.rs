@@ -195,9 +195,11 @@ impl Node {
         let query = Query {
             rank_by: RankBy::Id,
             limit: 100,
+            per: None,
             offset: 0,
             filter: None,
             include: Include::Everything,
+            compute: Vec::new(),
             distance_metric: None,
             consistency,
             allow_degraded: false,

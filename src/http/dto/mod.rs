@@ -5,8 +5,10 @@
 
 mod aggregate;
 mod by_filter;
+mod compute;
 mod condition;
 pub(super) mod json;
+mod multi;
 pub(super) mod namespace;
 mod numbers;
 pub(super) mod query;
@@ -14,6 +16,7 @@ pub(super) mod rank;
 pub(super) mod reply;
 pub(super) mod rows;
 pub(super) mod schema;
+mod score;
 pub(super) mod value;
 pub(super) mod write;
 pub(super) mod written;

@@ -3,21 +3,24 @@
 use serde_json::{Map, Value};
 
 use super::aggregate::parse_aggregate;
+use super::compute::parse_compute;
 use super::json::{
     invalid, malformed, parse_object, unknown_field, unknown_variant, unsupported, wrong_type,
 };
+use super::multi::parse_multi;
 use super::rank::parse_rank;
 use super::schema::parse_metric;
 use crate::error::{Error, Result};
 use crate::filter;
-use crate::query::request::{Ask, Consistency, Include, Query, Questions, RankBy};
+use crate::query::request::{Ask, Consistency, Include, LimitPer, Query, Questions, RankBy};
 use crate::runtime::Meter;
 use crate::types::{WalSeq, limits};
 
-const SERVED: [&str; 13] = [
+const SERVED: [&str; 14] = [
     "aggregate_by",
     "group_by",
     "rank_by",
+    "compute_attributes",
     "limit",
     "top_k",
     "offset",
@@ -31,14 +34,7 @@ const SERVED: [&str; 13] = [
 ];
 
 /// What the API has and this version refuses by name.
-const LATER: [&str; 6] = [
-    "queries",
-    "rerank_by",
-    "compute_attributes",
-    "as_of",
-    "fusion",
-    "explain",
-];
+const LATER: [&str; 4] = ["rerank_by", "as_of", "fusion", "explain"];
 
 /// Staleness of `eventual` where the request names none, seconds.
 const STALENESS_SECONDS: u64 = 60;
@@ -60,6 +56,8 @@ pub(in crate::http) struct QueryBody {
     pub(in crate::http) asked: Questions,
     /// How vectors come back.
     pub(in crate::http) encoding: VectorEncoding,
+    /// Whether it is a list of questions (`queries`), so that the answer is one of answers.
+    pub(in crate::http) is_multi: bool,
 }
 
 /// Parses the body of a query.
@@ -68,13 +66,19 @@ pub(in crate::http) struct QueryBody {
 /// `Malformed` if its shape is wrong, what `meter` says where there is no memory for it.
 pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<QueryBody> {
     let fields = parse_object(body, meter)?;
-    check_names(&fields)?;
     let consistency = parse_consistency(&fields)?;
     let allow_degraded = parse_flag(&fields, "allow_degraded")?;
+    let queries = given(&fields, "queries");
+    let (asks, fuse) = match queries {
+        Some(queries) => parse_multi(&fields, queries, consistency, allow_degraded)?,
+        None => (vec![parse_ask(&fields, consistency, allow_degraded)?], None),
+    };
     Ok(QueryBody {
         encoding: parse_encoding(&fields)?,
+        is_multi: queries.is_some(),
         asked: Questions {
-            asks: vec![parse_ask(&fields, consistency, allow_degraded)?],
+            asks,
+            fuse,
             consistency,
             allow_degraded,
         },
@@ -82,11 +86,14 @@ pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<QueryBo
 }
 
 /// Parses one question.
-fn parse_ask(
+///
+/// Errors: as of `parse_query`.
+pub(super) fn parse_ask(
     fields: &Map<String, Value>,
     consistency: Consistency,
     allow_degraded: bool,
 ) -> Result<Ask> {
+    check_names(fields)?;
     if let Some(by) = given(fields, "aggregate_by") {
         return parse_aggregate(fields, by).map(Ask::Totals);
     }
@@ -96,6 +103,7 @@ fn parse_ask(
     let filter = given(fields, "filters").map(parse_filters).transpose()?;
     let rank_by = parse_ranking(fields, filter.is_some())?;
     let (limit, offset) = parse_window(fields)?;
+    let compute = parse_compute(fields)?;
     let distance_metric = given(fields, "distance_metric")
         .map(|value| parse_metric("distance_metric", value))
         .transpose()?;
@@ -108,9 +116,11 @@ fn parse_ask(
     Ok(Ask::Rows(Query {
         rank_by,
         limit,
+        per: parse_per(fields)?,
         offset,
         filter,
         include: parse_include(fields)?,
+        compute,
         distance_metric,
         consistency,
         allow_degraded,
@@ -120,6 +130,33 @@ fn parse_ask(
 /// A field that is there and not null.
 pub(super) fn given<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     fields.get(name).filter(|value| !value.is_null())
+}
+
+/// `limit.per`.
+fn parse_per(fields: &Map<String, Value>) -> Result<Option<LimitPer>> {
+    const AT: &str = "limit.per";
+    let limit = fields.get("limit").and_then(Value::as_object);
+    let per = match limit.and_then(|limit| given(limit, "per")) {
+        None => return Ok(None),
+        Some(Value::Object(per)) => per,
+        Some(other) => return Err(wrong_type(AT, other, "a map")),
+    };
+    if let Some(name) = per
+        .keys()
+        .find(|name| !matches!(name.as_str(), "attributes" | "limit"))
+    {
+        return Err(unknown_field(name, &["attributes", "limit"]));
+    }
+    let field = |name: &str| {
+        per.get(name)
+            .ok_or_else(|| malformed(AT, format!("missing field `{name}`")))
+    };
+    let attributes = parse_names("limit.per.attributes", field("attributes")?, "a sequence")?;
+    Ok(Some(LimitPer {
+        attributes,
+        // At most 10,000.
+        limit: parse_limit("limit.per.limit", field("limit")?)? as usize,
+    }))
 }
 
 fn check_names(fields: &Map<String, Value>) -> Result<()> {
@@ -195,11 +232,9 @@ pub(super) fn parse_limit_of(fields: &Map<String, Value>) -> Result<Option<usize
 }
 
 fn parse_limit_parts(parts: &Map<String, Value>) -> Result<u64> {
-    for (name, value) in parts {
+    for name in parts.keys() {
         match name.as_str() {
-            "total" => {}
-            "per" if value.is_null() => {}
-            "per" => return Err(unsupported("`limit.per`")),
+            "total" | "per" => {}
             _ => return Err(unknown_field(name, &["total", "per"])),
         }
     }
@@ -209,7 +244,7 @@ fn parse_limit_parts(parts: &Map<String, Value>) -> Result<u64> {
     parse_limit("limit.total", total)
 }
 
-fn parse_limit(path: &str, value: &Value) -> Result<u64> {
+pub(super) fn parse_limit(path: &str, value: &Value) -> Result<u64> {
     if value.is_null() {
         return Err(invalid(path, "expected 1 to 10000, found null"));
     }
@@ -221,7 +256,7 @@ fn parse_limit(path: &str, value: &Value) -> Result<u64> {
     Err(invalid(path, message))
 }
 
-fn unsigned(path: &str, value: &Value) -> Result<u64> {
+pub(super) fn unsigned(path: &str, value: &Value) -> Result<u64> {
     value
         .as_u64()
         .ok_or_else(|| wrong_type(path, value, "an unsigned integer"))

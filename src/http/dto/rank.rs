@@ -1,10 +1,10 @@
-//! The forms of `rank_by`.
+//! The forms of `rank_by`; rank expressions are in `score.rs`.
 
 use serde_json::Value;
 
 use super::json::{clip, invalid, malformed, unsupported, wrong_type};
+use super::score::{is_score, parse_score};
 use crate::error::Result;
-use crate::filter;
 use crate::query::request::{OrderKey, RankBy};
 use crate::types::document::RawValue;
 use crate::types::limits;
@@ -13,20 +13,6 @@ const AT: &str = "rank_by";
 
 /// Second elements that rank by text or sparse vectors.
 const LATER_RANKS: [&str; 3] = ["BM25", "SparseKNN", "VectorDist"];
-
-/// First elements that combine other ranks.
-const LATER_EXPRESSIONS: [&str; 10] = [
-    "Sum",
-    "Max",
-    "Product",
-    "Attribute",
-    "Saturate",
-    "Decay",
-    "Dist",
-    "And",
-    "Or",
-    "Not",
-];
 
 /// Parses `rank_by`.
 ///
@@ -39,12 +25,12 @@ pub(super) fn parse_rank(value: &Value) -> Result<RankBy> {
     match parts.as_slice() {
         [] => Err(invalid(AT, "empty list: expected at least one key")),
         [Value::Array(_), ..] => parse_keys(parts),
-        [Value::String(attribute), Value::String(how), rest @ ..] => {
+        [Value::String(attribute), Value::String(how), rest @ ..]
+            if is_named(how, rest) || !is_score(parts) =>
+        {
             parse_named(attribute, how, rest)
         }
-        [Value::String(name), ..] if LATER_EXPRESSIONS.contains(&name.as_str()) => {
-            Err(unsupported(format!("`{AT}`: `{name}`")))
-        }
+        parts if is_score(parts) => parse_score(AT, value).map(RankBy::Score),
         _ => Err(unknown_form()),
     }
 }
@@ -53,7 +39,7 @@ fn parse_named(attribute: &str, how: &str, rest: &[Value]) -> Result<RankBy> {
     match (how, rest) {
         ("ANN" | "kNN", [vector]) => Ok(RankBy::Vector {
             attribute: attribute.to_owned(),
-            vector: parse_vector(vector)?,
+            vector: parse_vector(AT, vector)?,
             exact: how == "kNN",
         }),
         ("asc" | "desc", []) => Ok(RankBy::Order(vec![OrderKey {
@@ -61,13 +47,6 @@ fn parse_named(attribute: &str, how: &str, rest: &[Value]) -> Result<RankBy> {
             descending: how == "desc",
         }])),
         _ if LATER_RANKS.contains(&how) => Err(unsupported(format!("`{AT}`: `{how}`"))),
-        // The API lets filters stand as ranks.
-        _ if filter::is_operator(how) => {
-            Err(unsupported(format!("`{AT}`: the filter `{how}` as a rank")))
-        }
-        _ if LATER_EXPRESSIONS.contains(&attribute) => {
-            Err(unsupported(format!("`{AT}`: `{attribute}`")))
-        }
         ("ANN" | "kNN" | "asc" | "desc", _) => {
             let message = format!("invalid length {}, expected {}", rest.len() + 2, arity(how));
             Err(malformed(AT, message))
@@ -79,6 +58,15 @@ fn parse_named(attribute: &str, how: &str, rest: &[Value]) -> Result<RankBy> {
                 clip(how)
             ),
         )),
+    }
+}
+
+/// Whether it is a ranking by one attribute, which may have the name of a function.
+fn is_named(how: &str, rest: &[Value]) -> bool {
+    match how {
+        "asc" | "desc" => rest.is_empty(),
+        "ANN" | "kNN" => rest.len() == 1,
+        how => LATER_RANKS.contains(&how),
     }
 }
 
@@ -118,19 +106,20 @@ fn parse_keys(keys: &[Value]) -> Result<RankBy> {
         .map(RankBy::Order)
 }
 
-fn parse_vector(value: &Value) -> Result<RawValue> {
+/// Parses a query vector found at `at`: numbers, or base64.
+pub(super) fn parse_vector(at: &str, value: &Value) -> Result<RawValue> {
     let parts = match value {
         Value::String(base64) => return Ok(RawValue::String(base64.as_str().into())),
         Value::Array(parts) => parts,
-        other => return Err(wrong_type(AT, other, "a vector")),
+        other => return Err(wrong_type(at, other, "a vector")),
     };
     match parts.as_slice() {
-        [] => return Err(invalid(AT, "the query vector is empty")),
+        [] => return Err(invalid(at, "the query vector is empty")),
         [Value::String(name), ..] if name == "Embed" => {
-            return Err(unsupported(format!("`{AT}`: `Embed`")));
+            return Err(unsupported(format!("`{at}`: `Embed`")));
         }
         [Value::Array(_), ..] => {
-            return Err(unsupported(format!("`{AT}`: a list of vectors")));
+            return Err(unsupported(format!("`{at}`: a list of vectors")));
         }
         long if long.len() > limits::VECTOR_DIMS_MAX => {
             let message = format!(
@@ -138,13 +127,13 @@ fn parse_vector(value: &Value) -> Result<RawValue> {
                 limits::VECTOR_DIMS_MAX,
                 long.len()
             );
-            return Err(invalid(AT, message));
+            return Err(invalid(at, message));
         }
         _ => {}
     }
     let number = |part: &Value| {
         part.as_f64()
-            .ok_or_else(|| wrong_type(AT, part, "a number"))
+            .ok_or_else(|| wrong_type(at, part, "a number"))
     };
     Ok(RawValue::Numbers {
         values: parts.iter().map(number).collect::<Result<_>>()?,

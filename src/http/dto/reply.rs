@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::query::VectorEncoding;
 use crate::error::{Error, Result};
-use crate::query::reply::{Answers, Coverage, Found, Group, Row, Total};
+use crate::query::reply::{Answers, Coverage, Dist, Found, Group, Row, Total};
 use crate::types::{DocId, Timestamp, Value};
 
 /// The API bills no query for less, bytes.
@@ -22,6 +22,7 @@ const HEAD_BYTES: usize = 768;
 struct QueryReply<'a> {
     answers: &'a Answers,
     encoding: VectorEncoding,
+    is_multi: bool,
     billing: Billing,
     performance: Performance,
 }
@@ -29,8 +30,15 @@ struct QueryReply<'a> {
 impl Serialize for QueryReply<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(None)?;
-        for found in &self.answers.found {
-            found_entry(&mut map, found, self.encoding)?;
+        if self.is_multi {
+            let encoding = self.encoding;
+            let views = self.answers.found.iter();
+            let views: Vec<_> = views.map(|found| FoundView { found, encoding }).collect();
+            map.serialize_entry("results", &views)?;
+        } else {
+            for found in &self.answers.found {
+                found_entry(&mut map, found, self.encoding)?;
+            }
         }
         map.serialize_entry("billing", &self.billing)?;
         map.serialize_entry("performance", &self.performance)?;
@@ -41,6 +49,20 @@ impl Serialize for QueryReply<'_> {
             };
             map.serialize_entry("degraded", &view)?;
         }
+        map.end()
+    }
+}
+
+/// One answer among several.
+struct FoundView<'a> {
+    found: &'a Found,
+    encoding: VectorEncoding,
+}
+
+impl Serialize for FoundView<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = out.serialize_map(Some(1))?;
+        found_entry(&mut map, self.found, self.encoding)?;
         map.end()
     }
 }
@@ -131,15 +153,17 @@ fn hit_ratio(coverage: &Coverage) -> f64 {
     (1.0 - share).max(0.0)
 }
 
-/// Encodes the answer to a query. Errors: `Internal` if JSON cannot hold it, which its types exclude.
+/// Encodes the answer to a query; `is_multi` where it asked a list of questions. Errors: `Internal` if JSON cannot hold it, which its types exclude.
 pub(in crate::http) fn encode_query(
     answers: &Answers,
     encoding: VectorEncoding,
+    is_multi: bool,
     elapsed_ms: u64,
 ) -> Result<Vec<u8>> {
     encode(&QueryReply {
         answers,
         encoding,
+        is_multi,
         billing: Billing {
             billable_logical_bytes_queried: answers.coverage.bytes_total.max(BILLED_BYTES_MIN),
             billable_logical_bytes_returned: answers.found.iter().map(found_bytes).sum(),
@@ -178,7 +202,7 @@ impl Serialize for RowView<'_> {
         let mut map = out.serialize_map(None)?;
         map.serialize_entry("id", &IdView(&self.row.id))?;
         if let Some(dist) = self.row.dist {
-            map.serialize_entry("$dist", &dist)?;
+            map.serialize_entry("$dist", &DistView(dist))?;
         }
         for (name, value) in &self.row.attributes {
             // The API leaves missing attributes out.
@@ -187,7 +211,21 @@ impl Serialize for RowView<'_> {
                 map.serialize_entry(&**name, &ValueView { value, encoding })?;
             }
         }
+        for (name, dist) in &self.row.computed {
+            map.serialize_entry(&**name, &DistView(*dist))?;
+        }
         map.end()
+    }
+}
+
+struct DistView(Dist);
+
+impl Serialize for DistView {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0 {
+            Dist::Distance(distance) => out.serialize_f32(distance),
+            Dist::Score(score) => out.serialize_f64(score),
+        }
     }
 }
 
@@ -329,7 +367,7 @@ fn row_bytes(row: &Row) -> u64 {
         DocId::String(id) => id.len() as u64,
     };
     let values = row.attributes.iter().map(|(_, value)| value_bytes(value));
-    id + values.sum::<u64>()
+    id + values.sum::<u64>() + 8 * row.computed.len() as u64
 }
 
 fn value_bytes(value: &Value) -> u64 {

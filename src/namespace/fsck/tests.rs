@@ -322,9 +322,11 @@ async fn check_tells_whether_marked_objects_are_still_damaged() {
     let all = Query {
         rank_by: RankBy::Id,
         limit: 100,
+        per: None,
         offset: 0,
         filter: None,
         include: Include::Everything,
+        compute: Vec::new(),
         distance_metric: None,
         consistency: Consistency::Strong,
         allow_degraded: false,

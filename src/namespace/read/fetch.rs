@@ -10,7 +10,7 @@ use super::lost::of_segment;
 use super::merge::{Found, Winner};
 use super::source::{Place, Source};
 use crate::error::{Error, Result};
-use crate::filter::RowMask;
+use crate::filter::{Columns, RowMask};
 use crate::namespace::handle::{Namespace, View};
 use crate::query::bind::BoundQuery;
 use crate::query::reply::Row;
@@ -31,19 +31,17 @@ pub(super) struct Fetched {
 }
 
 impl Fetched {
-    /// The batch that holds a row, and where in it.
-    fn row(&self, segment: usize, row: u32) -> Result<(&RecordBatch, usize)> {
-        let place = self.rows.get(&(segment, row));
-        let found = place.and_then(|(batch, at)| Some((self.batches.get(*batch)?, *at)));
-        found.ok_or_else(|| {
+    /// The number of the batch that holds a row, and where in it.
+    fn place(&self, segment: usize, row: u32) -> Result<(usize, usize)> {
+        self.rows.get(&(segment, row)).copied().ok_or_else(|| {
             Error::internal(format!("row {row} of segment {segment} was not fetched"))
         })
     }
 
     /// The id of a row, where ids were fetched.
     pub(super) fn id(&self, segment: usize, row: u32) -> Result<DocId> {
-        let (batch, at) = self.row(segment, row)?;
-        Ok(rows::id_at(rows::id_column(batch), at))
+        let (batch, at) = self.place(segment, row)?;
+        Ok(rows::id_at(rows::id_column(&self.batches[batch]), at))
     }
 }
 
@@ -110,45 +108,103 @@ pub(super) async fn rows(
         Found::Whole(winners, fetched) => (page(query, winners), fetched),
         Found::Ranked(winners) => {
             let winners = page(query, winners);
-            let attrs: Vec<AttrId> = query.include.iter().map(|(_, attr)| *attr).collect();
+            let columns = wanted(query);
+            let attrs = columns.attrs();
+            // A value may be computed from nothing but the rows there are.
+            let with_id = columns.id || (attrs.is_empty() && !query.compute.is_empty());
             let mut rows: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
             for winner in &winners {
                 if let Place::Segment { segment, row } = winner.place {
                     rows.entry(segment).or_default().push(row);
                 }
             }
-            let fetched = match attrs.is_empty() {
+            let fetched = match attrs.is_empty() && !with_id {
                 true => Fetched::default(),
-                false => from_segments(source, rows, &attrs, false).await?,
+                false => from_segments(source, rows, &attrs, with_id).await?,
             };
             (winners, fetched)
         }
     };
-    let (tail, query) = (source.tail.clone(), Arc::clone(query));
-    let make = move || {
-        let rows = winners.into_iter().map(|winner| {
-            let attributes = match winner.place {
-                _ if query.include.is_empty() => Vec::new(),
-                Place::Tail { chunk, row } => included(&query, tail.chunks[chunk].rows(), row),
-                Place::Segment { segment, row } => {
-                    let (batch, at) = fetched.row(segment, row)?;
-                    included(&query, batch, at)
-                }
-            };
-            Ok(Row {
-                id: winner.id,
-                dist: winner.dist,
-                attributes,
-            })
-        });
-        rows.collect()
-    };
-    source.compute.run(make).await?
+    let (source, query) = (source.clone(), Arc::clone(query));
+    let compute = Arc::clone(&source.compute);
+    compute
+        .run(move || made(&source, &query, &winners, &fetched))
+        .await?
+}
+
+/// The columns that the rows of an answer are made from.
+pub(super) fn wanted(query: &BoundQuery) -> Columns {
+    let mut columns = Columns::default();
+    columns
+        .attrs
+        .extend(query.include.iter().map(|(_, attr)| *attr));
+    for (_, compute) in &query.compute {
+        compute.columns(&mut columns);
+    }
+    columns
 }
 
 fn page(query: &BoundQuery, winners: Vec<Winner>) -> Vec<Winner> {
     let page = winners.into_iter().skip(query.offset);
     page.take(query.limit).collect()
+}
+
+fn made(
+    source: &Source,
+    query: &BoundQuery,
+    winners: &[Winner],
+    fetched: &Fetched,
+) -> Result<Vec<Row>> {
+    let is_bare = query.include.is_empty() && query.compute.is_empty();
+    let mut rows = Vec::with_capacity(winners.len());
+    // By the batch a winner lies in: which winner, and where it lies there.
+    let mut places: BTreeMap<(bool, usize), Vec<(usize, u32)>> = BTreeMap::new();
+    for (at, winner) in winners.iter().enumerate() {
+        let attributes = match winner.place {
+            _ if is_bare => Vec::new(),
+            Place::Tail { chunk, row } => {
+                // A chunk has far fewer rows than a u32 counts.
+                places
+                    .entry((true, chunk))
+                    .or_default()
+                    .push((at, row as u32));
+                included(query, source.tail.chunks[chunk].rows(), row)
+            }
+            Place::Segment { segment, row } => {
+                let (number, row) = fetched.place(segment, row)?;
+                places
+                    .entry((false, number))
+                    .or_default()
+                    .push((at, row as u32));
+                included(query, &fetched.batches[number], row)
+            }
+        };
+        rows.push(Row {
+            id: winner.id.clone(),
+            dist: winner.dist,
+            attributes,
+            computed: Vec::new(),
+        });
+    }
+    if query.compute.is_empty() {
+        return Ok(rows);
+    }
+    for ((in_tail, number), places) in places {
+        let chosen: Vec<u32> = places.iter().map(|(_, row)| *row).collect();
+        let batch = match in_tail {
+            true => rows::align(source.tail.chunks[number].rows(), &source.schema)?,
+            false => fetched.batches[number].clone(),
+        };
+        let batch = rows::take_rows(&batch, &chosen)?;
+        for (name, compute) in &query.compute {
+            for ((at, _), value) in places.iter().zip(compute.eval(&batch)) {
+                rows[*at]
+                    .computed
+                    .extend(value.map(|value| (Arc::clone(name), value)));
+            }
+        }
+    }
+    Ok(rows)
 }
 
 fn included(query: &BoundQuery, batch: &RecordBatch, row: usize) -> Vec<(Arc<str>, Value)> {

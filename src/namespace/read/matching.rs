@@ -95,7 +95,7 @@ async fn in_tail(source: &Source, filter: &BoundFilter) -> Result<Vec<DocId>> {
 /// The ids of the live rows of a segment that a filter keeps.
 async fn in_segment(part: Part, filter: &BoundFilter) -> Result<Vec<DocId>> {
     let read = async {
-        let (attrs, _) = columns_of(filter);
+        let attrs = columns_of(Some(filter)).attrs();
         let (live, filter) = (Arc::clone(&part.live), filter.clone());
         let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
             let kept = filter::eval(&filter, &batch);

@@ -7,7 +7,8 @@ use super::segment::Scanned;
 use super::source::{Place, Source};
 use crate::error::Result;
 use crate::query::bind::BoundQuery;
-use crate::query::order::SortKey;
+use crate::query::order::{BoundOrder, OrderBy, SortKey, cut};
+use crate::query::reply::Dist;
 use crate::query::topk::TopK;
 use crate::types::{AttrId, DocId};
 
@@ -16,7 +17,7 @@ use crate::types::{AttrId, DocId};
 pub(super) struct Winner {
     pub(super) place: Place,
     pub(super) id: DocId,
-    pub(super) dist: Option<f32>,
+    pub(super) dist: Option<Dist>,
 }
 
 /// A row in an order: comparable with those of any other source.
@@ -25,6 +26,14 @@ pub(super) struct Ordered {
     pub(super) key: SortKey,
     pub(super) place: Place,
     pub(super) id: DocId,
+    /// Rows are alike where these are equal; empty where it does not matter.
+    pub(super) alike: Box<[u8]>,
+}
+
+impl Ordered {
+    pub(super) fn alike(&self) -> &[u8] {
+        &self.alike
+    }
 }
 
 /// The winners in order, the first `offset` included.
@@ -39,6 +48,7 @@ pub(super) enum Found {
 /// Merges orders; each is sorted and holds at most as many as are wanted.
 pub(super) fn merge_ordered(
     query: &BoundQuery,
+    order: &BoundOrder,
     tail: Vec<Ordered>,
     segments: Vec<Scanned>,
 ) -> Vec<Winner> {
@@ -48,13 +58,14 @@ pub(super) fn merge_ordered(
             all.extend(more);
         }
     }
-    all.sort_unstable();
-    all.truncate(query.wanted());
+    cut(&mut all, query.wanted(), order.per.as_ref(), Ordered::alike);
+    let by_score = matches!(order.by, OrderBy::Score(_));
+    let score = |key: &SortKey| key.score().filter(|_| by_score).map(Dist::Score);
     all.into_iter()
         .map(|ordered| Winner {
             place: ordered.place,
             id: ordered.id,
-            dist: None,
+            dist: score(&ordered.key),
         })
         .collect()
 }
@@ -85,7 +96,7 @@ pub(super) async fn merge_nearest(
     // Where every candidate is in the answer, its attributes come along.
     let whole = query.offset == 0 && candidates.len() <= query.limit;
     let attrs: Vec<AttrId> = match whole {
-        true => query.include.iter().map(|(_, attr)| *attr).collect(),
+        true => fetch::wanted(query).attrs(),
         false => Vec::new(),
     };
     let fetched = fetch::from_segments(source, rows, &attrs, true).await?;
@@ -101,7 +112,7 @@ pub(super) async fn merge_nearest(
     let winners = winners.map(|(dist, (id, place))| Winner {
         place,
         id,
-        dist: Some(dist),
+        dist: Some(Dist::Distance(dist)),
     });
     Ok(match whole {
         true => Found::Whole(winners.collect(), fetched),

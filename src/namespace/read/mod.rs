@@ -27,11 +27,12 @@ use super::handle::{Namespace, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lsm::SegmentId;
 use crate::lsm::state::Life;
+use crate::query::order::OrderBy;
 use crate::query::reply::{Answers, Coverage, Found};
 use crate::query::request::{Ask, Consistency, Questions};
 use crate::query::{self, BoundQuery, BoundRank, BoundTotals};
 use crate::store::count::{RequestCounter, StoreCounts};
-use crate::types::NamespaceSchema;
+use crate::types::{NamespaceSchema, limits};
 
 pub(in crate::namespace) use lost::{Gone, RESTARTS_MAX, is_missing, judge, of_segment};
 pub(crate) use probe::Probe;
@@ -75,13 +76,47 @@ impl Bound {
     /// A word for it, for metrics.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Rows(query) => match query.rank {
+            Self::Rows(query) => match &query.rank {
                 BoundRank::Vector { .. } => "vector",
-                BoundRank::Order(_) => "order",
+                BoundRank::Order(order) => match order.by {
+                    OrderBy::Keys(_) => "order",
+                    OrderBy::Score(_) => "score",
+                },
             },
             Self::Totals(_) => "aggregate",
         }
     }
+}
+
+/// Gives all questions of a request their meaning.
+///
+/// Errors: `InvalidRequest` for none or too many, for more patterns together than one filter may have, and for
+/// what each is refused for.
+fn bind_all(request: &Questions, schema: &NamespaceSchema) -> Result<Vec<Bound>> {
+    let within = |what: &str, least: usize, most: usize, found: usize| match found {
+        found if (least..=most).contains(&found) => Ok(()),
+        _ => Err(Error::invalid(format!(
+            "{what}: expected {least} to {most}, found {found}"
+        ))),
+    };
+    within("`queries`", 1, limits::SUBQUERIES_MAX, request.asks.len())?;
+    let patterns = request.asks.iter().map(Ask::patterns).sum();
+    let most = limits::FILTER_PATTERNS_MAX;
+    within("patterns of one request", 0, most, patterns)?;
+    if let Some(fuse) = &request.fuse {
+        query::fuse::check(fuse, request.asks.len())?;
+        if request.asks.iter().any(|ask| matches!(ask, Ask::Totals(_))) {
+            return Err(Error::invalid("`rerank_by`: `aggregate_by` gives no rows"));
+        }
+    }
+    let bound = request.asks.iter().enumerate().map(|(at, ask)| {
+        let bound = Bound::of(ask, schema);
+        bound.map_err(|error| match request.asks.len() {
+            1 => error,
+            _ => error.within(&format!("queries[{at}]")),
+        })
+    });
+    bound.collect()
 }
 
 impl Namespace {
@@ -154,10 +189,7 @@ impl Namespace {
             return Ok(Answer::Dropped);
         }
         let began_ms = self.shared.clock.monotonic_ms();
-        let asks = asked.request.asks.iter();
-        let bound: Vec<Bound> = asks
-            .map(|ask| Bound::of(ask, &view.schema))
-            .collect::<Result<_>>()?;
+        let bound = bind_all(asked.request, &view.schema)?;
         let live = match asked.left_out.is_empty() {
             true => self.live_rows(view).await?,
             false => self.live_rows_without(view, asked.left_out).await?,
@@ -181,12 +213,16 @@ impl Namespace {
             found.push(one);
             looked.add(more);
         }
+        if let Some(fuse) = &asked.request.fuse {
+            let lists = found.into_iter().map(Found::into_rows).collect();
+            found = vec![Found::Rows(query::fuse::fuse(lists, fuse))];
+        }
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
         if degraded.is_some() {
             self.shared.metrics.damage.degraded_queries_total.inc();
         }
         let (store, probed) = (asked.counter.snapshot(), asked.probed);
-        let n_left_out = n_left_out * found.len() as u64;
+        let n_left_out = n_left_out * asked.request.asks.len() as u64;
         let coverage = Coverage {
             as_of_seq: view.seq,
             rows_total: source.live_rows(),

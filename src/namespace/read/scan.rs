@@ -78,8 +78,8 @@ pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<(Vec
         (tail::Partial::Nearest(tail), segments) => {
             merge_nearest(source, query, tail, segments).await?
         }
-        (tail::Partial::Ordered { best, .. }, segments) => {
-            Found::Ranked(merge_ordered(query, best, segments))
+        (tail::Partial::Ordered { best, order, .. }, segments) => {
+            Found::Ranked(merge_ordered(query, &order, best, segments))
         }
     };
     Ok((fetch::rows(source, query, found).await?, looked))

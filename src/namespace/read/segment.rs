@@ -1,6 +1,5 @@
 //! Scanning one segment exactly: the filter in batches, then distances page by page or keys of an order.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,10 +9,10 @@ use super::lost::of_segment;
 use super::merge::Ordered;
 use super::source::{Part, Place};
 use crate::error::Result;
-use crate::filter::{self, BoundFilter, RowMask, Target, Verdict};
+use crate::filter::{self, BoundFilter, Columns, RowMask, Verdict};
 use crate::format::segment::RowOrder;
 use crate::query::bind::{BoundQuery, BoundRank};
-use crate::query::order::{BoundKey, OrderTop};
+use crate::query::order::{BoundOrder, OrderTop, cut};
 use crate::query::topk::TopK;
 use crate::rows;
 use crate::segment::{BatchRows, SegmentBatch, VectorPiece};
@@ -61,15 +60,15 @@ async fn scan_part(part: Part, verdict: Verdict, query: &BoundQuery) -> Result<S
                 best,
             })
         }
-        BoundRank::Order(keys) => Ok(Scanned::Ordered(
-            ordered(&part, filter, keys, query.wanted()).await?,
+        BoundRank::Order(order) => Ok(Scanned::Ordered(
+            ordered(&part, filter, order, query.wanted()).await?,
         )),
     }
 }
 
 /// The live rows that a filter keeps.
 async fn matching(part: &Part, filter: &BoundFilter) -> Result<RowMask> {
-    let (attrs, with_id) = columns_of(filter);
+    let columns = columns_of(Some(filter));
     let live = Arc::clone(&part.live);
     let filter = filter.clone();
     let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
@@ -81,7 +80,8 @@ async fn matching(part: &Part, filter: &BoundFilter) -> Result<RowMask> {
     };
     let mut mask = RowMask::none(part.live.len());
     let rows = sparse(&part.live);
-    let batches = part.reader.columns(&attrs, with_id, rows, &part.scan, each);
+    let (reader, attrs) = (&part.reader, columns.attrs());
+    let batches = reader.columns(&attrs, columns.id, rows, &part.scan, each);
     let mut kept = batches.await?;
     while let Some(rows) = kept.try_next().await? {
         for row in rows {
@@ -120,31 +120,12 @@ pub(super) fn sparse(mask: &RowMask) -> Option<Arc<[u32]>> {
 }
 
 /// The columns a filter looks at.
-pub(super) fn columns_of(filter: &BoundFilter) -> (Vec<AttrId>, bool) {
-    fn visit(filter: &BoundFilter, targets: &mut BTreeSet<Option<AttrId>>) {
-        match filter {
-            BoundFilter::Constant(_) => {}
-            BoundFilter::And(children) | BoundFilter::Or(children) => {
-                children.iter().for_each(|child| visit(child, targets));
-            }
-            BoundFilter::Not(child) => visit(child, targets),
-            BoundFilter::Missing(attr) | BoundFilter::AnyElement { attr, .. } => {
-                targets.insert(Some(*attr));
-            }
-            BoundFilter::Compare { target, .. }
-            | BoundFilter::In { target, .. }
-            | BoundFilter::Matches { target, .. } => {
-                targets.insert(match target {
-                    Target::Id => None,
-                    Target::Attribute(attr) => Some(*attr),
-                });
-            }
-        }
+pub(super) fn columns_of(filter: Option<&BoundFilter>) -> Columns {
+    let mut columns = Columns::default();
+    if let Some(filter) = filter {
+        filter.columns(&mut columns);
     }
-    let mut targets = BTreeSet::new();
-    visit(filter, &mut targets);
-    let with_id = targets.remove(&None);
-    (targets.into_iter().flatten().collect(), with_id)
+    columns
 }
 
 /// The nearest of the rows in `mask`, by distance, then row.
@@ -210,15 +191,12 @@ fn nearest_of(query: &PreparedQuery, piece: &VectorPiece, mask: &RowMask, best: 
 async fn ordered(
     part: &Part,
     filter: Option<&BoundFilter>,
-    keys: &[BoundKey],
+    order: &Arc<BoundOrder>,
     k: usize,
 ) -> Result<Vec<Ordered>> {
     let RowOrder::Ids = part.reader.footer().await?.row_order();
     // Rows are in the order of ids, so an order that begins with the id is known without its keys.
-    let by_id = match keys.first() {
-        None => Some(false),
-        Some(key) => (key.target == Target::Id).then_some(key.descending),
-    };
+    let by_id = order.by_id();
     let rows = match (by_id, filter) {
         (Some(descending), None) => Some(ends(&part.live, k, descending)),
         _ => sparse(&part.live),
@@ -228,16 +206,14 @@ async fn ordered(
         (Some(_), None) => &Purpose::Rows,
         _ => &part.scan,
     };
-    let (mut attrs, _) = filter.map(columns_of).unwrap_or_default();
-    attrs.extend(keys.iter().filter_map(|key| match key.target {
-        Target::Id => None,
-        Target::Attribute(attr) => Some(attr),
-    }));
-    let (live, filter, keys) = (Arc::clone(&part.live), filter.cloned(), keys.to_vec());
-    let number = part.number;
+    let mut columns = columns_of(filter);
+    order.columns(&mut columns);
+    let (live, filter) = (Arc::clone(&part.live), filter.cloned());
+    let (number, per) = (part.number, order.per.clone());
+    let order = Arc::clone(order);
     let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
         let mask = kept(&rows, &batch, &live, filter.as_ref());
-        let mut top = OrderTop::new(keys.clone(), k);
+        let mut top = OrderTop::new(Arc::clone(&order), k);
         top.offer_rows(number, &batch, &mask);
         let ids = rows::id_column(&batch);
         let best = top.into_sorted().into_iter().filter_map(|ranked| {
@@ -249,17 +225,18 @@ async fn ordered(
                 key: ranked.key,
                 place,
                 id: rows::id_at(ids, ranked.row),
+                alike: ranked.alike,
             })
         });
         Ok(best.collect::<Vec<_>>())
     };
     let mut best: Vec<Ordered> = Vec::new();
-    let batches = part.reader.columns(&attrs, true, rows, purpose, each);
+    let (reader, attrs) = (&part.reader, columns.attrs());
+    let batches = reader.columns(&attrs, true, rows, purpose, each);
     let mut batches = batches.await?;
     while let Some(more) = batches.try_next().await? {
         best.extend(more);
-        best.sort_unstable();
-        best.truncate(k);
+        cut(&mut best, k, per.as_ref(), Ordered::alike);
         // What is still to come has larger ids.
         if by_id == Some(false) && best.len() == k {
             break;

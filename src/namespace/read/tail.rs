@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::filter::{self, BoundFilter, RowMask};
 use crate::lsm::{Chunk, TailView};
 use crate::query::bind::{BoundQuery, BoundRank};
-use crate::query::order::OrderTop;
+use crate::query::order::{BoundOrder, OrderTop, cut};
 use crate::query::topk::TopK;
 use crate::rows;
 use crate::types::{AttrId, DistanceMetric, DocId, WalSeq};
@@ -61,7 +61,11 @@ pub(super) fn split(tail: &TailView, n_threads: usize) -> Vec<std::ops::Range<us
 /// The best rows of some chunks.
 pub(super) enum Partial {
     Nearest(TopK<(DocId, Place)>),
-    Ordered { best: Vec<Ordered>, k: usize },
+    Ordered {
+        best: Vec<Ordered>,
+        k: usize,
+        order: Arc<BoundOrder>,
+    },
 }
 
 impl Partial {
@@ -71,11 +75,10 @@ impl Partial {
                 best.merge(others);
                 Self::Nearest(best)
             }
-            (Self::Ordered { mut best, k }, Self::Ordered { best: others, .. }) => {
+            (Self::Ordered { mut best, k, order }, Self::Ordered { best: others, .. }) => {
                 best.extend(others);
-                best.sort_unstable();
-                best.truncate(k);
-                Self::Ordered { best, k }
+                cut(&mut best, k, order.per.as_ref(), Ordered::alike);
+                Self::Ordered { best, k, order }
             }
             // Both come from one query, so they are of one kind.
             (kept, _) => kept,
@@ -100,8 +103,8 @@ fn scan_part(source: &Source, query: &BoundQuery, part: std::ops::Range<usize>) 
             }
             Ok(Partial::Nearest(scan.best))
         }
-        BoundRank::Order(keys) => {
-            let mut top = OrderTop::new(keys.clone(), query.wanted());
+        BoundRank::Order(order) => {
+            let mut top = OrderTop::new(Arc::clone(order), query.wanted());
             for chunk in part {
                 let candidate = &chunks[chunk];
                 let mask = visible(candidate, source, query.filter.as_ref())?;
@@ -115,10 +118,12 @@ fn scan_part(source: &Source, query: &BoundQuery, part: std::ops::Range<usize>) 
                     chunk: ranked.batch,
                     row: ranked.row,
                 },
+                alike: ranked.alike,
             });
             Ok(Partial::Ordered {
                 best: best.collect(),
                 k: query.wanted(),
+                order: Arc::clone(order),
             })
         }
     }

@@ -10,9 +10,11 @@ use crate::error::Result;
 use crate::filter::{self, RowMask};
 use crate::lsm::{Segment, Tail};
 use crate::query::bind::{BoundQuery, BoundRank};
-use crate::query::order::bind_order;
+use crate::query::compute::BoundCompute;
+use crate::query::order::{BoundKey, BoundOrder, BoundPer, OrderBy, bind_order};
 use crate::query::reply::Row;
-use crate::query::request::{Consistency, OrderKey};
+use crate::query::request::{Curve, LimitPer, OrderKey, ScoreExpr};
+use crate::query::score::BoundScore;
 use crate::rows::{self, RowsBuilder};
 use crate::runtime::ComputePool;
 use crate::segment::SegmentReader;
@@ -266,7 +268,7 @@ impl World {
             offset: 0,
             filter: None,
             include: Vec::new(),
-            consistency: Consistency::Strong,
+            compute: Vec::new(),
         }
     }
 
@@ -335,10 +337,20 @@ fn query_of(seed: &mut Seed, world: &World) -> BoundQuery {
                 descending: seed.below(2) == 0,
             })
             .collect();
-        query.rank = BoundRank::Order(match keys.is_empty() {
-            true => Vec::new(),
-            false => bind_order(&keys, &world.schema).expect("legal keys"),
+        let by = match keys.is_empty() {
+            true if seed.below(3) > 0 => {
+                let score = BoundScore::bind(&score_of(seed, 2), &world.schema);
+                OrderBy::Score(score.expect("a legal score"))
+            }
+            true => OrderBy::Keys(Vec::new()),
+            false => OrderBy::Keys(bind_order(&keys, &world.schema).expect("legal keys")),
+        };
+        let per = (seed.below(3) == 0).then(|| {
+            let attributes = vec![(*seed.pick(&["int", "text", "flag"])).to_owned()];
+            let limit = 1 + seed.below(3) as usize;
+            BoundPer::bind(&LimitPer { attributes, limit }, &world.schema).expect("legal")
         });
+        query.rank = BoundRank::Order(Arc::new(BoundOrder { by, per }));
     } else if let BoundRank::Vector { metric, vector, .. } = &mut query.rank {
         *metric = *seed.pick(&DistanceMetric::ALL);
         *vector = (0..DIMS).map(|_| seed.below(3) as f32 - 1.0).collect();
@@ -351,7 +363,62 @@ fn query_of(seed: &mut Seed, world: &World) -> BoundQuery {
         let include = attributes.map(|(name, one)| (Arc::from(name.as_str()), one.id));
         query.include = include.collect();
     }
+    if seed.below(3) == 0 {
+        let score = BoundScore::bind(&score_of(seed, 1), &world.schema).expect("legal");
+        let dist = BoundCompute::VectorDist {
+            attribute: world.attr("vector"),
+            metric: DistanceMetric::EuclideanSquared,
+            vector: vec![1.0; DIMS as usize],
+        };
+        query.compute = vec![
+            ("dist".into(), dist),
+            ("score".into(), BoundCompute::Score(score)),
+        ];
+    }
     query
+}
+
+fn by_keys(keys: Vec<BoundKey>) -> BoundRank {
+    BoundRank::Order(Arc::new(BoundOrder {
+        by: OrderBy::Keys(keys),
+        per: None,
+    }))
+}
+
+fn score_of(seed: &mut Seed, depth: u32) -> ScoreExpr {
+    let many = |seed: &mut Seed| {
+        let n = 1 + seed.below(2);
+        (0..n).map(|_| score_of(seed, depth - 1)).collect()
+    };
+    let curve = |seed: &mut Seed| Curve {
+        midpoint: *seed.pick(&[0.5, 1.0, 4.0]),
+        is_duration: false,
+        exponent: *seed.pick(&[1.0, 2.0]),
+    };
+    let attribute = |seed: &mut Seed| (*seed.pick(&["int", "float"])).to_owned();
+    match seed.below(if depth == 0 { 3 } else { 6 }) {
+        0 => ScoreExpr::Filter(filter_of(seed, 1)),
+        1 => ScoreExpr::Saturate {
+            clause: Box::new(ScoreExpr::Attribute(attribute(seed))),
+            curve: curve(seed),
+        },
+        2 => ScoreExpr::Decay {
+            clause: Box::new(ScoreExpr::Dist {
+                attribute: attribute(seed),
+                origin: RawValue::Int(seed.below(5) as i64 - 2),
+            }),
+            curve: curve(seed),
+        },
+        3 => ScoreExpr::Sum(many(seed)),
+        4 => ScoreExpr::Max {
+            clauses: many(seed),
+            floor: (seed.below(2) == 0).then_some(0.25),
+        },
+        _ => ScoreExpr::Product {
+            weight: *seed.pick(&[0.0, 0.5, 3.0]),
+            clause: Box::new(score_of(seed, depth - 1)),
+        },
+    }
 }
 
 #[derive(Debug)]
@@ -428,7 +495,7 @@ async fn query_whose_filter_no_segment_can_match_asks_the_store_nothing() {
 async fn first_by_id_reads_no_more_ids_than_it_needs() {
     let world = World::new(&mut Seed(9)).await;
     let mut query = world.nearest(3);
-    query.rank = BoundRank::Order(Vec::new());
+    query.rank = by_keys(Vec::new());
     let found = ask(&world.spread(), &query).await.expect("an answer");
     let expected: Vec<DocId> = world
         .documents

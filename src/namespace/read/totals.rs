@@ -94,10 +94,8 @@ async fn of_segment_part(
     if filter.is_none() && all.offer_count(part.live.count()) {
         return Ok(all);
     }
-    let (mut attrs, with_id) = filter.as_ref().map(columns_of).unwrap_or_default();
-    attrs.extend(plan.attributes());
-    attrs.sort_unstable();
-    attrs.dedup();
+    let mut columns = columns_of(filter.as_ref());
+    columns.attrs.extend(plan.attributes());
     let (live, plan) = (Arc::clone(&part.live), Arc::clone(plan));
     let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
         let mask = kept(&rows, &batch, &live, filter.as_ref());
@@ -106,7 +104,8 @@ async fn of_segment_part(
         Ok(totals)
     };
     let rows = sparse(&part.live);
-    let batches = part.reader.columns(&attrs, with_id, rows, &part.scan, each);
+    let (reader, attrs) = (&part.reader, columns.attrs());
+    let batches = reader.columns(&attrs, columns.id, rows, &part.scan, each);
     let mut batches = batches.await?;
     while let Some(more) = batches.try_next().await? {
         all = merged(source, all, more).await?;

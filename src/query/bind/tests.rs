@@ -35,9 +35,11 @@ fn ask(change: impl FnOnce(&mut Query)) -> Result<BoundQuery> {
     let mut query = Query {
         rank_by: near("v", &[1.0, 0.5], false),
         limit: 10,
+        per: None,
         offset: 0,
         filter: None,
         include: Include::Nothing,
+        compute: Vec::new(),
         distance_metric: None,
         consistency: Consistency::Strong,
         allow_degraded: false,

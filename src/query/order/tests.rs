@@ -2,9 +2,11 @@ use std::cmp::Ordering;
 
 use proptest::prelude::*;
 
-use super::{OrderTop, bind_order};
+use std::sync::Arc;
+
+use super::{BoundOrder, BoundPer, OrderBy, OrderTop, bind_order};
 use crate::filter::RowMask;
-use crate::query::request::OrderKey;
+use crate::query::request::{LimitPer, OrderKey};
 use crate::rows::RowsBuilder;
 use crate::types::{
     AttrId, AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Timestamp, Value,
@@ -55,6 +57,7 @@ proptest! {
     fn order_top_of_any_rows_equals_sorted_prefix(
         rows in prop::collection::btree_map(text(), cells(), 0..60),
         keys in prop::collection::vec((0_usize..8, any::<bool>()), 1..4),
+        per in prop::option::of((0_usize..7, prop::option::of(0_usize..7), 1_usize..4)),
         k in 0_usize..20,
         cut in 0_usize..60,
     ) {
@@ -80,6 +83,27 @@ proptest! {
                 .unwrap_or(Ordering::Equal)
                 .then_with(|| a.0.cmp(&b.0))
         });
+        let limit = per.map(|(first, second, limit)| {
+            let mut columns = vec![first];
+            columns.extend(second.filter(|second| *second != first));
+            (columns, limit)
+        });
+        let per = limit.as_ref().map(|(columns, limit)| {
+            let attributes = columns.iter().map(|at| names[*at].to_owned()).collect();
+            BoundPer::bind(&LimitPer { attributes, limit: *limit }, &schema).expect("binds")
+        });
+        if let Some((columns, limit)) = &limit {
+            let mut seen: Vec<Vec<&Value>> = Vec::new();
+            let alike = |a: &[&Value], b: &[&Value]| {
+                a.iter().zip(b).all(|(a, b)| a.total_cmp(b).is_eq())
+            };
+            expected.retain(|row| {
+                let key: Vec<&Value> = columns.iter().map(|at| &rows[*row].1[*at]).collect();
+                let before = seen.iter().filter(|other| alike(other, &key)).count();
+                seen.push(key);
+                before < *limit
+            });
+        }
         expected.truncate(k);
 
         let batch_of = |rows: &[(String, Vec<Value>)]| {
@@ -92,12 +116,16 @@ proptest! {
         };
         let cut = cut.min(rows.len());
         let (left, right) = (batch_of(&rows[..cut]), batch_of(&rows[cut..]));
-        let mut top = OrderTop::new(bound, k);
+        let order = Arc::new(BoundOrder { by: OrderBy::Keys(bound), per: per.clone() });
+        let mut top = OrderTop::new(Arc::clone(&order), k);
         top.offer_rows(0, &left, &RowMask::all(left.num_rows()));
-        for row in 0..right.num_rows() {
-            top.offer(1, &right, row);
-        }
-        let found: Vec<usize> = top.into_sorted().iter().map(|one| one.batch * cut + one.row).collect();
+        let mut other = OrderTop::new(order, k);
+        other.offer_rows(1, &right, &RowMask::all(right.num_rows()));
+        // Parts merged are as one scan of everything.
+        let mut kept = top.into_sorted();
+        kept.extend(other.into_sorted());
+        super::cut(&mut kept, k, per.as_ref(), |row| &row.alike);
+        let found: Vec<usize> = kept.iter().map(|one| one.batch * cut + one.row).collect();
         prop_assert_eq!(found, expected);
     }
 }

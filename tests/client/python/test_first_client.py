@@ -384,7 +384,6 @@ def features_not_served_say_so(fixture: Fixture) -> None:
     ns = fixture.client.namespace("rows")
     for action in (
         lambda: ns.query(rank_by=("title", "BM25", "one"), limit=1),
-        lambda: ns.multi_query(queries=[{"rank_by": ("id", "asc"), "limit": 1}]),
         lambda: ns.write(copy_from_namespace="rows"),
     ):
         try:

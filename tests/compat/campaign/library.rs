@@ -90,9 +90,11 @@ fn questions() -> Vec<Query> {
     let all = Query {
         rank_by: RankBy::Id,
         limit: 10_000,
+        per: None,
         offset: 0,
         filter: None,
         include: Include::Everything,
+        compute: Vec::new(),
         distance_metric: None,
         consistency: Consistency::Strong,
         allow_degraded: false,

@@ -149,7 +149,8 @@ fn aggregate_replies_are_exact_to_the_byte() {
         ..Answers::default()
     };
     let text = |found| {
-        let bytes = encode_query(&answers(found), VectorEncoding::Float, 0).expect("encodes");
+        let bytes =
+            encode_query(&answers(found), VectorEncoding::Float, false, 0).expect("encodes");
         String::from_utf8(bytes).expect("UTF-8")
     };
     let totals: Vec<(Arc<str>, Total)> = vec![

@@ -10,7 +10,7 @@ use crate::http::dto::query::VectorEncoding;
 use crate::http::dto::reply::encode_query;
 use crate::http::dto::written::encode_write;
 use crate::namespace::describe::{Description, NamespacePage};
-use crate::query::reply::{Coverage, Degraded, Reply, Row};
+use crate::query::reply::{Answers, Coverage, Degraded, Dist, Found, Reply, Row};
 use crate::types::document::WriteOutcome;
 use crate::types::{
     AttributeType, DistanceMetric, DocId, NamespaceName, NamespaceSchema, Timestamp, Value, WalSeq,
@@ -34,8 +34,9 @@ fn reply() -> Reply {
     Reply {
         rows: vec![Row {
             id: DocId::Uint(u64::MAX),
-            dist: Some(0.1),
+            dist: Some(Dist::Distance(0.1)),
             attributes,
+            computed: Vec::new(),
         }],
         coverage: Coverage {
             as_of_seq: WalSeq(4),
@@ -48,13 +49,32 @@ fn reply() -> Reply {
 }
 
 #[test]
+fn replies_of_several_questions_are_a_list() {
+    let mut scored = reply().rows.remove(0);
+    scored.dist = Some(Dist::Score(1.0 / 61.0));
+    scored.attributes.clear();
+    scored.computed = vec![
+        ("far".into(), Dist::Distance(0.7)),
+        ("score".into(), Dist::Score(2.0)),
+    ];
+    let answers = Answers {
+        found: vec![Found::Rows(vec![scored]), Found::Totals(Vec::new())],
+        ..Answers::default()
+    };
+    let bytes = encode_query(&answers, VectorEncoding::Float, true, 0).expect("encodes");
+    let text = String::from_utf8(bytes).expect("UTF-8");
+    let start = r#"{"results":[{"rows":[{"id":18446744073709551615,"$dist":0.01639344262295082,"far":0.7,"score":2.0}]},{"aggregations":{}}],"billing""#;
+    assert!(text.starts_with(start), "{text}");
+}
+
+#[test]
 fn reply_that_lacks_segments_says_so() {
     let mut reply = reply();
     reply.degraded = Some(Degraded {
         segments: vec!["3/0".to_owned(), "9/0".to_owned()],
         rows_missing: 12,
     });
-    let bytes = encode_query(&reply.into(), VectorEncoding::Float, 0).expect("encodes");
+    let bytes = encode_query(&reply.into(), VectorEncoding::Float, false, 0).expect("encodes");
     let text = String::from_utf8(bytes).expect("UTF-8");
     let end = r#","degraded":{"segments":["3/0","9/0"],"rows_missing":12}}"#;
     assert!(text.ends_with(end), "{text}");
@@ -62,7 +82,7 @@ fn reply_that_lacks_segments_says_so() {
 
 #[test]
 fn reply_is_exact_to_the_byte() {
-    let bytes = encode_query(&reply().into(), VectorEncoding::Float, 0).expect("encodes");
+    let bytes = encode_query(&reply().into(), VectorEncoding::Float, false, 0).expect("encodes");
     let expected = r#"{"rows":[{"id":18446744073709551615,"$dist":0.1,"at":"2024-03-02T00:00:00.000000000Z","n":-9007199254740993,"tags":["a"],"u":"00000000-0000-0000-0000-000000000001","vector":[0.7,1.0,-2.5e-8]}],"billing":{"billable_logical_bytes_queried":256000000,"billable_logical_bytes_returned":53},"performance":{"cache_hit_ratio":1.0,"cache_temperature":"hot","server_total_ms":1,"query_execution_ms":1,"exhaustive_search_count":1,"approx_namespace_size":1,"as_of_seq":4,"round_trips":0,"store_gets":0,"store_bytes":0,"unindexed_rows":1,"segments_searched":0,"segments_pruned":0}}"#;
     assert_eq!(String::from_utf8(bytes).expect("UTF-8"), expected);
 }
@@ -72,7 +92,7 @@ fn reply_base64_vector_is_little_endian_f32() {
     let mut reply = reply();
     reply.rows[0].attributes = vec![("v".into(), Value::Vector(vec![1.0].into()))];
     reply.rows[0].dist = None;
-    let bytes = encode_query(&reply.into(), VectorEncoding::Base64, 7).expect("encodes");
+    let bytes = encode_query(&reply.into(), VectorEncoding::Base64, false, 7).expect("encodes");
     let text = String::from_utf8(bytes).expect("UTF-8");
     assert!(
         text.starts_with(r#"{"rows":[{"id":18446744073709551615,"v":"AACAPw=="}]"#),

@@ -6,6 +6,7 @@ mod memory;
 mod numbers;
 mod parse;
 mod parse_query;
+mod parse_rank;
 
 use super::{query, schema, write};
 use crate::error::Result;

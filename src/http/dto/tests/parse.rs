@@ -6,9 +6,9 @@ use crate::types::document::RawValue;
 use crate::types::{AttributeType, DistanceMetric};
 
 /// A body, the status its refusal has, and what the message must contain.
-pub(super) type Case = (&'static str, u16, &'static str);
+pub(super) type Case<'a> = (&'a str, u16, &'a str);
 
-pub(super) fn check(cases: &[Case], parse: impl Fn(&[u8]) -> Result<(), Error>) {
+pub(super) fn check(cases: &[Case<'_>], parse: impl Fn(&[u8]) -> Result<(), Error>) {
     for (body, status, part) in cases {
         let error = match parse(body.as_bytes()) {
             Ok(()) => panic!("{body}: accepted"),
