@@ -106,6 +106,30 @@ pub struct EngineOptions {
     pub max_concurrent_queries: usize,
     /// Longest wait of a query for its turn, milliseconds.
     pub query_queue_ms: u64,
+    /// What one write may change.
+    pub write_limits: WriteLimits,
+}
+
+/// How much one write may change of what is stored. Only tests set it lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteLimits {
+    /// Most rows that one `delete_by_filter` deletes.
+    pub delete_by_filter_rows: usize,
+    /// Most rows that one `patch_by_filter` patches.
+    pub patch_by_filter_rows: usize,
+    /// Most bytes of stored documents that a group patches or looks at, and of what one by-filter write
+    /// changes.
+    pub stored_bytes: u64,
+}
+
+impl Default for WriteLimits {
+    fn default() -> Self {
+        Self {
+            delete_by_filter_rows: limits::DELETE_BY_FILTER_ROWS_MAX,
+            patch_by_filter_rows: limits::PATCH_BY_FILTER_ROWS_MAX,
+            stored_bytes: limits::STORED_DOCUMENTS_BYTES_MAX,
+        }
+    }
 }
 
 impl Default for EngineOptions {
@@ -125,6 +149,7 @@ impl Default for EngineOptions {
             cache_bytes: limits::TAIL_BYTES_MAX,
             max_concurrent_queries: 64,
             query_queue_ms: 800,
+            write_limits: WriteLimits::default(),
         }
     }
 }

@@ -189,6 +189,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// For how many bytes of stored documents there is room.
+    pub(super) fn most_bytes(&self) -> u64 {
+        self.gathered.most_bytes
+    }
+
     /// How many batches of rows the requests so far have made.
     pub(super) fn n_batches(&self) -> usize {
         self.batches.len()
