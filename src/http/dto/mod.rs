@@ -13,6 +13,7 @@ pub(super) mod rank;
 pub(super) mod reply;
 pub(super) mod rows;
 pub(super) mod schema;
+pub(super) mod settings;
 pub(super) mod value;
 pub(super) mod write;
 pub(super) mod written;

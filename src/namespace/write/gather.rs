@@ -78,6 +78,10 @@ impl Namespace {
             ..Gathered::default()
         };
         let view = self.view();
+        if log.state.settings().read_only {
+            // Whatever is asked is refused, or was done before.
+            return Ok(gathered);
+        }
         // Only the first request of a group has filters.
         if let Some(first) = requests.first().filter(|first| first.batch.is_by_filter()) {
             let matched = self.matched(log, &view, &first.batch).await?;

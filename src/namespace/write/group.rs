@@ -99,6 +99,9 @@ impl<'a> Draft<'a> {
             Ok(None) => {}
             Err(error) => return Fate::Refused(error),
         }
+        if self.state.settings().read_only {
+            return Fate::Refused(read_only());
+        }
         let outcome = bind::bind(&self.schema, &request.batch)
             .and_then(|bound| self.take(position, request, bound));
         match outcome {
@@ -248,6 +251,14 @@ impl<'a> Draft<'a> {
         };
         Ok(Effects { upserts, deletes })
     }
+}
+
+fn read_only() -> Error {
+    Error::new(
+        ErrorKind::InvalidRequest,
+        "namespace_read_only",
+        "the namespace is read-only: writes are refused until its metadata say `\"read_only\": false`",
+    )
 }
 
 fn check_body(keyed: &KeyedRequest, body: Id16) -> Result<()> {
