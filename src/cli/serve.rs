@@ -13,7 +13,7 @@ use crate::config::{Freshness, Settings};
 use crate::error::{Error, Result};
 use crate::http::{AppState, router};
 use crate::lsm::Rotation;
-use crate::namespace::{Engine, EngineOptions, World};
+use crate::namespace::{Engine, EngineOptions, World, WriteLimits};
 use crate::runtime::clock::within_ms;
 use crate::runtime::memory::memory_bytes;
 use crate::runtime::shutdown::listen_for_signals;
@@ -151,6 +151,7 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         cache_bytes: settings.cache.memory_bytes_of(memory_bytes()),
         max_concurrent_queries: settings.query.max_concurrent,
         query_queue_ms: settings.query.max_queue_ms,
+        write_limits: WriteLimits::default(),
     }
 }
 

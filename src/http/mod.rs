@@ -93,7 +93,7 @@ pub fn router(state: AppState) -> Router {
         .route(NAMESPACE, post(v2::write).delete(v2::delete))
         .route(QUERY, post(v2::query))
         .route(SCHEMA, get(v2::schema).post(v2::update_schema))
-        .route(METADATA_V1, get(v2::metadata_v1).patch(unserved::answer))
+        .route(METADATA_V1, get(v2::metadata_v1).patch(v2::update_metadata))
         .route(METADATA_V2, get(v2::metadata_v2))
         .route(WARM, get(v2::warm))
         .route(FLUSH, post(extension::flush));

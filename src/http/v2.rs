@@ -11,6 +11,7 @@ use super::dto::namespace::{MetadataVersion, list_view, metadata_view, parse_lis
 use super::dto::query::parse_query;
 use super::dto::reply::encode_query;
 use super::dto::schema::parse_schema_body;
+use super::dto::settings::parse_settings;
 use super::dto::write::parse_write;
 use super::dto::written::encode_write;
 use super::error::Problem;
@@ -115,6 +116,22 @@ async fn metadata(
 ) -> Answer {
     let description = state.engine.describe(&name).await?;
     Ok(Json(metadata_view(&description, version)).into_response())
+}
+
+/// `PATCH /v1/namespaces/{ns}/metadata`: answers with the whole of it.
+pub(super) async fn update_metadata(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let payload = body::read(&state, &headers, body).await?;
+    let (change, _paid) = body::parse(&state, payload, parse_settings).await?;
+    if !change.is_empty() {
+        state.engine.configure(&name, change).await?;
+    }
+    let description = state.engine.describe(&name).await?;
+    Ok(Json(metadata_view(&description, MetadataVersion::V2)).into_response())
 }
 
 /// `GET /v1/namespaces/{ns}/hint_cache_warm`: describing a namespace brings its state into memory.

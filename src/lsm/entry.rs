@@ -1,5 +1,6 @@
 //! What a slot says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -120,12 +121,12 @@ pub enum Entry {
         /// The whole schema after this entry.
         schema: Arc<NamespaceSchema>,
     },
-    /// Sets one setting of the namespace.
+    /// Changes settings of the namespace, all at once.
     Configure {
-        /// Its name.
-        key: String,
-        /// Its value; `None` removes it.
-        value: Option<String>,
+        /// Lets its writer find it when an anchor did not hold.
+        batch: Id16,
+        /// New values by name; `None` removes one.
+        settings: BTreeMap<String, Option<String>>,
     },
     /// Holds a state's objects.
     Pin {
@@ -169,12 +170,13 @@ impl Entry {
     pub fn batch(&self) -> Option<Id16> {
         match self {
             Self::Write(write) => Some(write.batch),
-            Self::Schema { batch, .. } | Self::Drop { batch } => Some(*batch),
+            Self::Schema { batch, .. } | Self::Configure { batch, .. } | Self::Drop { batch } => {
+                Some(*batch)
+            }
             Self::Init { .. }
             | Self::Claim { .. }
             | Self::Abort { .. }
             | Self::Flush { .. }
-            | Self::Configure { .. }
             | Self::Pin { .. }
             | Self::Unpin { .. }
             | Self::Truncate { .. }

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod invariant;
 pub mod probe;
 pub mod segment;
+pub mod settings;
 pub mod state;
 pub mod tail;
 #[cfg(test)]

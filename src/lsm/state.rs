@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::entry::{ClaimKind, Entry, Id16, KeyedRequest, SlotHeader};
 use super::invariant;
 use super::segment::{DeletionUpdate, Segment, SegmentId};
+use super::settings;
 use crate::error::{Error, Result};
+use crate::types::settings::Settings;
 use crate::types::{NamespaceSchema, Nonce, SlotName, Timestamp, WalSeq, limits};
 
 /// When a block is full.
@@ -205,6 +207,11 @@ impl State {
         })
     }
 
+    /// Its settings.
+    pub fn settings(&self) -> Settings {
+        settings::of_config(&self.config)
+    }
+
     /// Whether a batch is known to be committed, known not to be at or after `from`, or beyond memory.
     pub fn find_batch(&self, id: Id16, from: WalSeq) -> BatchFate {
         if let Some((seq, _)) = self.batches.iter().rev().find(|(_, batch)| *batch == id) {
@@ -275,6 +282,9 @@ impl State {
                 if self.life != Life::Live {
                     return Applied::NoOp("the namespace is dropped");
                 }
+                if self.settings().read_only {
+                    return Applied::NoOp("the namespace is read-only");
+                }
                 if let Some(schema) = &write.schema {
                     self.schema = Arc::clone(schema);
                 }
@@ -300,16 +310,13 @@ impl State {
                 if self.life != Life::Live {
                     return Applied::NoOp("the namespace is dropped");
                 }
+                if self.settings().read_only {
+                    return Applied::NoOp("the namespace is read-only");
+                }
                 self.schema = Arc::clone(schema);
                 Applied::Effective
             }
-            Entry::Configure { key, value } => {
-                match value {
-                    Some(value) => self.config.insert(key.clone(), value.clone()),
-                    None => self.config.remove(key),
-                };
-                Applied::Effective
-            }
+            Entry::Configure { settings, .. } => self.apply_configure(settings),
             Entry::Pin { id, at, owner } => self.apply_pin(header, *id, *at, owner),
             Entry::Unpin { id } => match self.pins.remove(id) {
                 Some(_) => Applied::Effective,
@@ -337,6 +344,19 @@ impl State {
         }
         self.created_at = Timestamp(created_at_ms);
         self.rotation = rotation.unwrap_or(self.rotation);
+        Applied::Effective
+    }
+
+    fn apply_configure(&mut self, settings: &BTreeMap<String, Option<String>>) -> Applied {
+        if self.life != Life::Live {
+            return Applied::NoOp("the namespace is dropped");
+        }
+        for (name, value) in settings {
+            match value {
+                Some(value) => self.config.insert(name.clone(), value.clone()),
+                None => self.config.remove(name),
+            };
+        }
         Applied::Effective
     }
 

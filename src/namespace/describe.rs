@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::types::settings::Settings;
 use crate::types::{NamespaceName, NamespaceSchema, Timestamp, WalSeq};
 
 /// A namespace's metadata at one state.
@@ -21,6 +22,8 @@ pub struct Description {
     pub created_at: Timestamp,
     /// When the newest entry was written, by its writer's clock.
     pub last_write_at: Timestamp,
+    /// Its settings.
+    pub settings: Settings,
     /// The newest sequence.
     pub seq: WalSeq,
 }

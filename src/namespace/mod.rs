@@ -14,6 +14,7 @@ pub mod fsck;
 mod handle;
 mod name;
 mod open;
+mod options;
 mod quarantine;
 mod read;
 mod registry;
@@ -31,8 +32,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::NameRecord;
 use crate::format::{corrupt, path};
+use crate::lsm::Segment;
 use crate::lsm::state::Life;
-use crate::lsm::{Rotation, Segment};
 use crate::query::reply::{Answers, Reply};
 use crate::query::request::{Consistency, Query, Questions};
 use crate::runtime::clock::within_ms;
@@ -44,13 +45,15 @@ use crate::store::cache::{BlockCache, CacheLimits};
 use crate::store::{Bucket, read_proved};
 use crate::telemetry::metrics::Metrics;
 use crate::types::document::{SchemaSpec, WriteBatch, WriteOutcome};
+use crate::types::settings::SettingsChange;
 use crate::types::{
-    Clock, Entropy, NamespaceId, NamespaceName, NamespaceSchema, ObjectRef, limits,
+    Clock, Entropy, NamespaceId, NamespaceName, NamespaceSchema, ObjectRef, WalSeq,
 };
 use crate::wal::Wal;
 
 pub use due::{Attended, DirtyNote, OpenTail, Waiting};
 pub use flush::Flushed;
+pub use options::{EngineOptions, WriteLimits};
 
 use describe::{Description, Health, NamespacePage};
 use due::DirtyNotes;
@@ -72,61 +75,6 @@ pub struct IdempotencyKey {
     pub key: u128,
     /// First 16 bytes of the body's SHA-256.
     pub body: u128,
-}
-
-/// What an engine may be told.
-#[derive(Debug, Clone)]
-pub struct EngineOptions {
-    /// Check the anchor of every commit and probe, also where the store's clock would allow to skip it.
-    pub always_check_anchor: bool,
-    /// Tail memory of one namespace from which writes are slowed down, bytes.
-    pub tail_slow_bytes: u64,
-    /// Tail memory of one namespace from which writes are refused, bytes.
-    pub tail_max_bytes: u64,
-    /// Tail memory of all namespaces from which idle ones are closed, bytes.
-    pub node_tail_bytes: u64,
-    /// Tail memory of one namespace from which it is flushed, bytes.
-    pub flush_bytes: u64,
-    /// Slots after the last flush from which a namespace is flushed; 0: by the kind of the store.
-    pub flush_slots: u64,
-    /// How long after a write a namespace is flushed at the latest, milliseconds.
-    pub flush_age_ms: u64,
-    /// When blocks of the logs of namespaces that this engine creates close.
-    pub rotation: Rotation,
-    /// Newest blocks of a log that stay although they are flushed: nodes that lag catch up by them.
-    pub keep_blocks: u64,
-    /// How long another node's claim to flush is respected at first, milliseconds of this node's clock. A
-    /// wrong guess wastes that node's work, nothing else.
-    pub claim_patience_ms: u64,
-    /// Open namespaces from which idle ones are closed.
-    pub open_namespaces_max: usize,
-    /// Memory for blocks and footers of segments, bytes.
-    pub cache_bytes: u64,
-    /// Queries that run at once.
-    pub max_concurrent_queries: usize,
-    /// Longest wait of a query for its turn, milliseconds.
-    pub query_queue_ms: u64,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            always_check_anchor: false,
-            tail_slow_bytes: limits::TAIL_BYTES_SLOW,
-            tail_max_bytes: limits::TAIL_BYTES_MAX,
-            node_tail_bytes: 4 * limits::TAIL_BYTES_MAX,
-            flush_bytes: limits::FLUSH_BYTES,
-            flush_slots: 0,
-            flush_age_ms: limits::FLUSH_AGE_MS,
-            rotation: Rotation::default(),
-            keep_blocks: limits::KEEP_BLOCKS,
-            claim_patience_ms: limits::CLAIM_PATIENCE_MS,
-            open_namespaces_max: limits::OPEN_NAMESPACES_MAX,
-            cache_bytes: limits::TAIL_BYTES_MAX,
-            max_concurrent_queries: 64,
-            query_queue_ms: 800,
-        }
-    }
 }
 
 /// The world an engine lives in.
@@ -330,6 +278,7 @@ impl Engine {
                 unindexed_bytes: view.tail.live_bytes,
                 created_at: view.state.created_at,
                 last_write_at: view.state.written_at,
+                settings: view.state.settings(),
                 seq: view.seq,
             });
         }
@@ -350,6 +299,25 @@ impl Engine {
         Ok(self.describe(name).await?.schema)
     }
 
+    /// Changes settings and gives the sequence from which they stand: no write that is acknowledged at a later
+    /// one was evaluated under others.
+    ///
+    /// Errors: `NotFound`, `Unavailable`, `OutcomeUnknown`. Cancel safe: the change may still happen.
+    pub async fn configure(&self, name: &NamespaceName, change: SettingsChange) -> Result<WalSeq> {
+        for _ in 0..TRIES_MAX {
+            let namespace = self.find(name).await?;
+            let task = Arc::clone(&namespace);
+            let configured = self.on_a_task(async move { task.configure(change).await });
+            match configured.await {
+                Err(error) if error.code() == "namespace_not_found" => {
+                    self.registry.forget(&namespace);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(restless(name))
+    }
+
     /// Lists live namespaces in order, `limit` of them after `after`. Errors: `Unavailable`. Cancel safe.
     pub async fn list(
         &self,
@@ -366,7 +334,10 @@ impl Engine {
     pub async fn delete(&self, name: &NamespaceName) -> Result<()> {
         for _ in 0..TRIES_MAX {
             let namespace = self.find(name).await?;
-            match self.drop_on_a_task(&namespace).await {
+            // A caller that goes away must not leave the name half dropped.
+            let (engine, dropped) = (self.clone(), Arc::clone(&namespace));
+            let drop = self.on_a_task(async move { engine.drop_namespace(&dropped).await });
+            match drop.await {
                 // Its log had ended before: the name may mean another incarnation by now.
                 Err(error) if error.code() == "namespace_not_found" => {
                     self.registry.forget(&namespace);
@@ -377,18 +348,21 @@ impl Engine {
         Err(restless(name))
     }
 
-    /// A caller that goes away must not leave the name half dropped.
-    async fn drop_on_a_task(&self, namespace: &Arc<Namespace>) -> Result<()> {
+    /// Does work that goes on although its caller goes away. Errors: the work's own; `OutcomeUnknown` where it
+    /// did not end.
+    async fn on_a_task<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let (engine, namespace) = (self.clone(), Arc::clone(namespace));
         self.shared.tasks.spawn(async move {
             // Nobody waits for it if the caller has gone.
-            let _ = sender.send(engine.drop_namespace(&namespace).await);
+            let _ = sender.send(work.await);
         });
-        let dropped = receiver
+        let done = receiver
             .await
-            .unwrap_or_else(|_| Err(Error::outcome_unknown("the drop ended before it answered")));
-        self.shared.noted(dropped)
+            .unwrap_or_else(|_| Err(Error::outcome_unknown("the work ended before it answered")));
+        self.shared.noted(done)
     }
 
     async fn drop_namespace(&self, namespace: &Arc<Namespace>) -> Result<()> {
@@ -420,15 +394,7 @@ impl Engine {
     /// a flush that has begun goes on.
     pub async fn flush(&self, name: &NamespaceName) -> Result<Flushed> {
         let namespace = self.find(name).await?;
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.shared.tasks.spawn(async move {
-            // Nobody waits for it if the caller has gone.
-            let _ = sender.send(namespace.flush().await);
-        });
-        let flushed = receiver
-            .await
-            .unwrap_or_else(|_| Err(Error::outcome_unknown("the flush ended before it answered")));
-        self.shared.noted(flushed)
+        self.on_a_task(async move { namespace.flush().await }).await
     }
 
     /// Whether it takes requests: not while it drains.

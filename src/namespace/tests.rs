@@ -26,6 +26,7 @@ mod marks;
 mod opening;
 mod replaced;
 mod segments;
+mod settings;
 mod stopped;
 mod writes;
 

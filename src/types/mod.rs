@@ -12,6 +12,7 @@ pub mod map;
 pub mod schema;
 pub mod segment;
 pub mod sequence;
+pub mod settings;
 pub mod value;
 
 pub use clock::{Clock, Entropy, Timestamp};

@@ -125,6 +125,12 @@ pub(crate) const GOLDENS: &[Golden] = &[
         |bytes| decode_slot(bytes, &values::truncate_slot()),
     ),
     slot(
+        "slot-configure",
+        true,
+        || encode_slot(&values::configure_slot()),
+        |bytes| decode_slot(bytes, &values::configure_slot()),
+    ),
+    slot(
         "slot-drop",
         true,
         || encode_slot(&values::drop_slot()),

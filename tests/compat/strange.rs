@@ -244,8 +244,9 @@ fn strange_reserved_byte_of_a_header_is_an_unknown_format() {
 }
 
 /// Fields whose objects are maps: any name may stand in them.
-const MAPS: [&str; 7] = [
+const MAPS: [&str; 8] = [
     "config",
+    "settings",
     "claims",
     "pins",
     "attributes",

@@ -175,6 +175,22 @@ pub(crate) fn init_slot() -> Slot {
     }
 }
 
+/// Two settings: one given a value, one removed.
+pub(crate) fn configure_slot() -> Slot {
+    let settings = [
+        ("pinning".to_owned(), None),
+        ("read_only".to_owned(), Some("true".to_owned())),
+    ];
+    Slot {
+        header: header(514, 2, 1),
+        entry: Entry::Configure {
+            batch: BATCH,
+            settings: settings.into(),
+        },
+        effects: Effects::default(),
+    }
+}
+
 pub(crate) fn drop_slot() -> Slot {
     Slot {
         header: header(515, 2, 2),

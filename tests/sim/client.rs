@@ -28,6 +28,8 @@ pub(crate) const KEPT: usize = 0;
 pub(crate) const DROPPED: usize = 1;
 /// How often a keyed write is repeated while its outcome is unknown.
 const REPEATS_MAX: u32 = 5;
+/// What nodes may say of requests to the ledger.
+const SAYINGS: [&str; 2] = ["namespace_read_only", "by_filter_too_much"];
 /// How long a patient client waits, milliseconds.
 const PATIENCE_MS: u64 = 90_000;
 
@@ -62,16 +64,18 @@ impl Records {
 
 /// Why there is no answer.
 #[derive(Debug)]
-enum Silence {
+pub(crate) enum Silence {
     /// The node answered with an error that promises that nothing changed.
     Refused,
+    /// The same, of what the namespace holds: the code says which.
+    Said(&'static str),
     /// There is no such namespace.
     NotFound,
     /// Nobody knows.
     Lost,
 }
 
-type Heeded<T> = std::result::Result<T, Silence>;
+pub(crate) type Heeded<T> = std::result::Result<T, Silence>;
 
 /// One client.
 #[derive(Debug)]
@@ -114,6 +118,11 @@ impl Client {
     pub(crate) fn only(mut self, node: &Arc<Node>) -> Self {
         self.only = Some(Arc::clone(node));
         self
+    }
+
+    /// Whether it asks one node and waits: the storm has not begun, or is over.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.only.is_some()
     }
 
     /// Does `n` things, one after the other.
@@ -470,7 +479,7 @@ impl Client {
             }
             Err(Silence::Lost) => (u64::MAX, Heard::Unknown(Change::Delete)),
             Err(Silence::NotFound) => (answered, Heard::Read(None)),
-            Err(Silence::Refused) => return,
+            Err(Silence::Refused | Silence::Said(_)) => return,
         };
         for document in 0..DOCUMENTS {
             self.record(namespace, document, (sent, answered), heard);
@@ -478,7 +487,7 @@ impl Client {
     }
 
     /// Asks a node; the node may die, and the client may lose patience.
-    async fn call<T>(&self, ask: impl AsyncFnOnce(Engine) -> Result<T>) -> Heeded<T> {
+    pub(crate) async fn call<T>(&self, ask: impl AsyncFnOnce(Engine) -> Result<T>) -> Heeded<T> {
         if let Some(node) = &self.only {
             let answer = ask(node.engine.clone()).await;
             return answer.map_err(|error| self.heed(node, &error));
@@ -531,6 +540,9 @@ impl Client {
         let allowed = match error.kind() {
             ErrorKind::NotFound => return Silence::NotFound,
             ErrorKind::OutcomeUnknown => return Silence::Lost,
+            ErrorKind::InvalidRequest if SAYINGS.contains(&error.code()) => {
+                return Silence::Said(error.code());
+            }
             ErrorKind::Unavailable => true,
             ErrorKind::Corrupted => self.records.cuts,
             _ => false,
@@ -563,7 +575,7 @@ impl Client {
         rows
     }
 
-    fn note(&self, event: std::fmt::Arguments<'_>) -> u64 {
+    pub(crate) fn note(&self, event: std::fmt::Arguments<'_>) -> u64 {
         self.world.note(format_args!("{} {event}", self.label))
     }
 }

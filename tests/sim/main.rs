@@ -13,6 +13,7 @@ mod client;
 mod fleet;
 mod history;
 mod laws;
+mod ledger;
 mod link;
 mod node;
 mod objects;
@@ -37,7 +38,7 @@ const THREADS: usize = 2;
 /// Seeds in which a broken store must have been found out.
 const SEEDS_OF_CONTROL: u64 = 12;
 /// Every fault that must have struck in a run of the usual length.
-const FAULTS: [&str; 22] = [
+const FAULTS: [&str; 29] = [
     "refused",
     "request lost",
     "reply lost",
@@ -60,6 +61,13 @@ const FAULTS: [&str; 22] = [
     "hint put",
     "found flush",
     "namespace closed",
+    "ledger write",
+    "ledger write of unknown outcome",
+    "partial write",
+    "refused as too much",
+    "refused as read-only",
+    "increment",
+    "replayed without knowing",
 ];
 
 fn setting(name: &str) -> Option<u64> {

@@ -14,6 +14,7 @@ use elacsym::types::{Clock, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::ledger;
 use crate::link::{Faults, Link};
 use crate::store::Store;
 use crate::world::World;
@@ -206,6 +207,7 @@ impl Node {
                     slots_max: options.flush.block_slots,
                     ..Rotation::default()
                 },
+                write_limits: ledger::write_limits(),
                 ..EngineOptions::default()
             },
         );

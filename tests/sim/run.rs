@@ -14,6 +14,7 @@ use crate::client::{Client, DOCUMENTS, DROPPED, KEPT, NAMESPACES, Records};
 use crate::fleet::Fleet;
 use crate::history::Change;
 use crate::laws;
+use crate::ledger::{self, Keepers};
 use crate::link::Faults;
 use crate::node::{FlushOptions, LAST_TO_OPEN, NodeOptions};
 use crate::objects;
@@ -49,6 +50,8 @@ struct Plan {
     node: NodeOptions,
     n_nodes: usize,
     n_clients: u64,
+    /// Clients of the ledger; 0: there is none.
+    n_keepers: u64,
     n_actions: u32,
     fills_block: bool,
     /// The longest time between two things that befall nodes, milliseconds; 0 for never.
@@ -109,6 +112,7 @@ impl Plan {
                 },
                 n_nodes: random.between(2, 3) as usize,
                 n_clients: random.between(3, 6),
+                n_keepers: if calm { 0 } else { random.between(2, 4) },
                 n_actions: random.between(8, 24) as u32,
                 fills_block: flush.block_slots == 256 && random.below(3) == 0 && !calm,
                 blows_ms: match (truncates, calm, slow) {
@@ -150,13 +154,22 @@ async fn simulate_in(seed: u64, broken: Broken, keep_trace: bool) -> Outcome {
     if plan.fills_block {
         fill_block(&world, &fleet).await;
     }
+    let keepers = Arc::new(Keepers {
+        world: Arc::clone(&world),
+        fleet: Arc::clone(&fleet),
+        records: Arc::clone(&records),
+        ledger: Arc::default(),
+    });
+    if plan.n_keepers > 0 {
+        keepers.begin().await;
+    }
     world.set_stormy(true);
     {
         let suffering = Tasks::default();
         if plan.blows_ms > 0 {
             suffering.spawn(Arc::clone(&fleet).suffer(plan.blows_ms));
         }
-        work(&world, &fleet, &records, plan).await;
+        work(&world, &fleet, &records, &keepers, plan).await;
         // Dropped here: what befalls the nodes ends with the work.
     }
     world.set_stormy(false);
@@ -166,8 +179,12 @@ async fn simulate_in(seed: u64, broken: Broken, keep_trace: bool) -> Outcome {
         come_to_rest(&world, &store, &fleet).await;
     }
     conclude(&world, &store, &fleet, &records).await;
+    if plan.n_keepers > 0 {
+        keepers.conclude().await;
+    }
 
     let mut violations = world.alarms();
+    violations.extend(keepers.ledger.violations(&world));
     let histories = records.histories.lock();
     for (at, history) in histories.iter().enumerate() {
         violations.extend(laws::violations(NAMESPACES[at], history, at == KEPT));
@@ -181,12 +198,23 @@ async fn simulate_in(seed: u64, broken: Broken, keep_trace: bool) -> Outcome {
     }
 }
 
-async fn work(world: &Arc<World>, fleet: &Arc<Fleet>, records: &Arc<Records>, plan: Plan) {
+async fn work(
+    world: &Arc<World>,
+    fleet: &Arc<Fleet>,
+    records: &Arc<Records>,
+    keepers: &Arc<Keepers>,
+    plan: Plan,
+) {
     let mut clients = JoinSet::new();
     for id in 0..plan.n_clients {
         let place = world.choose(|random| random.below(plan.n_nodes as u64)) as usize;
         let client = Client::new(format!("c{id}"), world, fleet, records, place);
         clients.spawn(client.run(plan.n_actions, plan.lull_ms));
+    }
+    for id in 0..plan.n_keepers {
+        let place = world.choose(|random| random.below(plan.n_nodes as u64)) as usize;
+        let keepers = Arc::clone(keepers);
+        clients.spawn(keepers.run(id, place, plan.n_actions, plan.lull_ms));
     }
     while let Some(ended) = clients.join_next().await {
         ended.expect("no client panics");
@@ -229,12 +257,14 @@ async fn come_to_rest(world: &Arc<World>, store: &Arc<Store>, fleet: &Arc<Fleet>
 async fn unflushed(fleet: &Arc<Fleet>) -> Vec<&'static str> {
     let looker = fleet.idle_node("looker".to_owned());
     let mut unflushed = Vec::new();
-    for (at, name) in NAMESPACES.into_iter().enumerate() {
+    let names = NAMESPACES.into_iter().enumerate();
+    let names = names.map(|(at, name)| (name, name_of(at)));
+    for (shown, name) in names.chain([(ledger::NAME, ledger::name())]) {
         // One that was dropped has nothing to flush.
-        if let Ok(described) = looker.engine.describe(&name_of(at)).await
+        if let Ok(described) = looker.engine.describe(&name).await
             && described.unindexed_rows > 0
         {
-            unflushed.push(name);
+            unflushed.push(shown);
         }
     }
     unflushed

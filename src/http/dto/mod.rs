@@ -17,6 +17,7 @@ pub(super) mod reply;
 pub(super) mod rows;
 pub(super) mod schema;
 mod score;
+pub(super) mod settings;
 pub(super) mod value;
 pub(super) mod write;
 pub(super) mod written;

@@ -95,7 +95,7 @@ pub(in crate::http) fn metadata_view(description: &Description, version: Metadat
         MetadataVersion::V2 => json!({"mode": "default"}),
     };
     let last_write_at = description.last_write_at.to_rfc3339();
-    json!({
+    let mut view = json!({
         "schema": metadata_schema(&description.schema),
         "approx_logical_bytes": description.bytes,
         "approx_row_count": description.rows,
@@ -104,7 +104,15 @@ pub(in crate::http) fn metadata_view(description: &Description, version: Metadat
         "last_write_at": last_write_at,
         "encryption": encryption,
         "index": index,
-    })
+    });
+    // Both are shown only where they are set.
+    if description.settings.read_only {
+        view["read_only"] = json!(true);
+    }
+    if let Some(pinning) = description.settings.pinning {
+        view["pinning"] = json!({"replicas": pinning.replicas});
+    }
+    view
 }
 
 /// A listing as asked for.

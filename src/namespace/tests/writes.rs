@@ -2,8 +2,13 @@
 
 use super::*;
 use crate::error::Error;
+use crate::namespace::WriteLimits;
 use crate::types::condition::{Condition, Template};
 use crate::types::document::{DeleteByFilter, PatchByFilter, WriteOutcome};
+
+mod limits;
+mod older;
+mod order;
 
 type Shown = Vec<(u64, Vec<(String, Value)>)>;
 
@@ -103,9 +108,17 @@ fn year(value: i64) -> (String, Value) {
 
 /// Ten documents, years 1900 to 1909, in the tail, in a segment, or some of them in each.
 async fn libraries() -> Vec<(&'static str, Engine)> {
+    libraries_with(WriteLimits::default()).await
+}
+
+async fn libraries_with(write_limits: WriteLimits) -> Vec<(&'static str, Engine)> {
     let mut engines = Vec::new();
     for place in ["tail", "segment", "both"] {
-        let engine = engine_on(memory(), 1);
+        let options = EngineOptions {
+            write_limits,
+            ..EngineOptions::default()
+        };
+        let engine = engine_with(memory(), 1, options);
         write(&engine, upsert((0..10).map(|id| (id, 1_900 + id)))).await;
         if place != "tail" {
             engine.flush(&name()).await.expect("a flush");

@@ -9,13 +9,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Effects, Slot, path, wal::Body};
 use crate::lsm::entry::Id16;
 use crate::lsm::state::{BatchFate, Life};
-use crate::lsm::{Applied, Entry, State};
+use crate::lsm::{Applied, Entry, State, settings};
 use crate::manifest::{self, Written};
 use crate::namespace::handle::{Log, Namespace, not_found};
 use crate::namespace::read::{Gone, is_missing, judge};
 use crate::runtime::{FailPoint, failpoint};
 use crate::telemetry::metrics::AppendOutcome;
 use crate::types::document::WriteOutcome;
+use crate::types::settings::SettingsChange;
 use crate::types::{SlotName, WalSeq, limits};
 use crate::wal::Appended;
 
@@ -305,19 +306,39 @@ impl Namespace {
 
     /// Ends this incarnation: the log first, the caller then writes the name's record.
     pub(crate) async fn drop_log(self: &Arc<Self>) -> Result<()> {
+        self.commit_alone(|batch| Entry::Drop { batch }).await?;
+        Ok(())
+    }
+
+    /// Changes settings. Errors: `NotFound`, `Unavailable`, `OutcomeUnknown`.
+    pub(in crate::namespace) async fn configure(
+        self: &Arc<Self>,
+        change: SettingsChange,
+    ) -> Result<WalSeq> {
+        let settings = settings::to_config(change);
+        let entry = |batch| Entry::Configure {
+            batch,
+            settings: settings.clone(),
+        };
+        self.commit_alone(entry).await
+    }
+
+    /// Commits an entry that is true of any state of a live namespace.
+    async fn commit_alone(self: &Arc<Self>, entry: impl Fn(Id16) -> Entry) -> Result<WalSeq> {
         let mut slot = self.log.lock().await;
         for _ in 0..limits::LOST_SLOTS_MAX {
             let log = self.take_live_log(&mut slot).await?;
             *slot = Some(log);
             let batch = Id16(self.shared.entropy.next_u128());
-            let entry = Entry::Drop { batch };
+            let entry = entry(batch);
             let effects = Effects::default();
             let body = Body::encode(&entry, &effects)?;
             let tried = self
                 .append(&mut slot, Some(batch), entry, effects, &body)
                 .await?;
             if let Tried::Committed(seq, applied) = tried {
-                return effective(seq, applied);
+                effective(seq, applied)?;
+                return Ok(seq);
             }
         }
         Err(Error::unavailable(format!(

@@ -2,32 +2,37 @@
 //! filters match.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
 use super::Request;
-use crate::error::{Error, Result};
-use crate::lsm::Latest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lsm::{Latest, Segment};
+use crate::namespace::WriteLimits;
 use crate::namespace::bind;
 use crate::namespace::handle::{Log, Namespace, View};
 use crate::rows::{self, raw};
 use crate::types::document::{RawValue, WriteBatch};
-use crate::types::{AttrId, DocId, IdKind, limits};
+use crate::types::{AttrId, DocId, IdKind};
 
-/// Ids whose documents are read at once: bounds memory.
+/// Ids whose documents are read at once, and bytes of such documents as they are on average: bounds memory.
 const IDS_AT_ONCE: usize = 1_024;
+const BYTES_AT_ONCE: u64 = 8 << 20;
 
 /// What segments say to a group, at the state it is evaluated against.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     /// Documents of ids that the tail does not know.
-    documents: HashMap<DocId, RecordBatch>,
+    pub(super) documents: HashMap<DocId, RecordBatch>,
     /// Ids whose documents did not fit.
-    beyond: BTreeSet<DocId>,
+    pub(super) beyond: BTreeSet<DocId>,
     /// What filters match, by the position of their request.
     pub(super) matched: BTreeMap<usize, Matched>,
     /// Logical bytes of the documents.
     pub(super) bytes: usize,
+    /// How many bytes of them there is room for.
+    pub(super) most_bytes: u64,
 }
 
 /// What the filters of one request match, ascending.
@@ -68,8 +73,15 @@ impl Namespace {
     ///
     /// Errors: of the readers; what is wrong with a request is told when its turn comes. Cancel safe.
     pub(super) async fn gather(&self, log: &Log, requests: &[Request]) -> Result<Gathered> {
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered {
+            most_bytes: self.shared.options.write_limits.stored_bytes,
+            ..Gathered::default()
+        };
         let view = self.view();
+        if log.state.settings().read_only {
+            // Whatever is asked is refused, or was done before.
+            return Ok(gathered);
+        }
         // Only the first request of a group has filters.
         if let Some(first) = requests.first().filter(|first| first.batch.is_by_filter()) {
             let matched = self.matched(log, &view, &first.batch).await?;
@@ -107,23 +119,26 @@ impl Namespace {
         let Ok(bound) = bind::bind(&log.state.schema, batch) else {
             return Ok(matched);
         };
-        let mut room = limits::STORED_DOCUMENTS_BYTES_MAX;
+        let limits = self.shared.options.write_limits;
+        let mut room = limits.stored_bytes;
         if let (Some(filter), Some(delete)) = (&bound.delete_filter, &batch.delete_by_filter) {
-            let most = limits::DELETE_BY_FILTER_ROWS_MAX;
-            let (mut ids, mut more) = self.matching(view, filter, most).await?;
+            let most = limits.delete_by_filter_rows;
+            let (mut ids, more) = self.matching(view, filter, most).await?;
             let fit = ids.iter().take_while(|id| take(&mut room, id_bytes(id)));
             let n_fit = fit.count();
-            more |= n_fit < ids.len();
+            let over = Over::of(more, n_fit < ids.len());
             ids.truncate(n_fit);
-            if more && !delete.allow_partial {
-                matched.refused = Some(too_many("delete_by_filter", most));
+            if let Some(over) = over
+                && !delete.allow_partial
+            {
+                matched.refused = Some(over.refusal("delete_by_filter", most, limits));
                 return Ok(matched);
             }
-            (matched.deletes, matched.remaining) = (ids, more);
+            (matched.deletes, matched.remaining) = (ids, over.is_some());
         }
         if let (Some((filter, patch)), Some(asked)) = (&bound.patch_filter, &batch.patch_by_filter)
         {
-            let most = limits::PATCH_BY_FILTER_ROWS_MAX;
+            let most = limits.patch_by_filter_rows;
             // Those deleted just now are no documents any more, and may be the smallest.
             let wanted = most.saturating_add(matched.deletes.len());
             let (mut ids, mut more) = self.matching(view, filter, wanted).await?;
@@ -131,14 +146,16 @@ impl Namespace {
             more |= ids.len() > most;
             ids.truncate(most);
             let n_fit = self.fitting(log, view, &ids, &patch.rows, room).await?;
-            more |= n_fit < ids.len();
+            let over = Over::of(more, n_fit < ids.len());
             ids.truncate(n_fit);
-            if more && !asked.allow_partial {
-                matched.refused = Some(too_many("patch_by_filter", most));
+            if let Some(over) = over
+                && !asked.allow_partial
+            {
+                matched.refused = Some(over.refusal("patch_by_filter", most, limits));
                 return Ok(matched);
             }
             matched.patches = ids;
-            matched.remaining |= more;
+            matched.remaining |= over.is_some();
         }
         Ok(matched)
     }
@@ -155,7 +172,7 @@ impl Namespace {
         let patch_bytes = rows::logical_bytes(patch);
         let attrs: Vec<AttrId> = view.schema.attributes.values().map(|one| one.id).collect();
         let mut n_fit = 0;
-        for ids in ids.chunks(IDS_AT_ONCE) {
+        for ids in ids.chunks(ids_at_once(view)) {
             let mut unknown = Vec::new();
             let mut bytes: HashMap<&DocId, u64> = HashMap::new();
             for id in ids {
@@ -188,8 +205,8 @@ impl Namespace {
         ids: &[DocId],
         attrs: &[AttrId],
     ) -> Result<()> {
-        for ids in ids.chunks(IDS_AT_ONCE) {
-            if gathered.bytes as u64 > limits::STORED_DOCUMENTS_BYTES_MAX {
+        for ids in ids.chunks(ids_at_once(view)) {
+            if gathered.bytes as u64 > gathered.most_bytes {
                 gathered.beyond.extend(ids.iter().cloned());
                 continue;
             }
@@ -203,6 +220,14 @@ impl Namespace {
         }
         Ok(())
     }
+}
+
+/// How many documents of segments are read at once: fewer where they are large.
+fn ids_at_once(view: &View) -> usize {
+    let average = |segment: &Arc<Segment>| segment.logical_bytes / segment.rows.max(1);
+    let largest = view.state.segments.iter().map(average).max().unwrap_or(0);
+    let fit = BYTES_AT_ONCE / largest.max(1);
+    usize::try_from(fit).map_or(IDS_AT_ONCE, |fit| fit.clamp(1, IDS_AT_ONCE))
 }
 
 /// The ids of some operations that the tail does not know.
@@ -240,12 +265,37 @@ fn id_bytes(id: &DocId) -> u64 {
     }
 }
 
-fn too_many(name: &str, most: usize) -> Error {
-    Error::invalid(format!(
-        "`{name}` matches too much: expected at most {most} rows and {} bytes; `{name}_allow_partial` changes as \
-         many as may be",
-        limits::STORED_DOCUMENTS_BYTES_MAX
-    ))
+/// Which limit a write by filter is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Rows,
+    Bytes,
+}
+
+impl Over {
+    fn of(rows: bool, bytes: bool) -> Option<Self> {
+        match (rows, bytes) {
+            (_, true) => Some(Self::Bytes),
+            (true, false) => Some(Self::Rows),
+            (false, false) => None,
+        }
+    }
+
+    /// Why a write that may not be partial is refused. `most`: its rows.
+    fn refusal(self, name: &str, most: usize, limits: WriteLimits) -> Error {
+        let limit = match self {
+            Self::Rows => format!("{most} rows"),
+            Self::Bytes => format!("{} bytes of changes", limits.stored_bytes),
+        };
+        Error::new(
+            ErrorKind::InvalidRequest,
+            "by_filter_too_much",
+            format!(
+                "`{name}` matches too much: expected at most {limit}; `{name}_allow_partial` changes as many as may \
+                 be"
+            ),
+        )
+    }
 }
 
 fn patched_ids(batch: &WriteBatch) -> Vec<&RawValue> {

@@ -99,6 +99,9 @@ impl<'a> Draft<'a> {
             Ok(None) => {}
             Err(error) => return Fate::Refused(error),
         }
+        if self.state.settings().read_only {
+            return Fate::Refused(read_only());
+        }
         let outcome = bind::bind(&self.schema, &request.batch)
             .and_then(|bound| self.take(position, request, bound));
         match outcome {
@@ -189,6 +192,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// For how many bytes of stored documents there is room.
+    pub(super) fn most_bytes(&self) -> u64 {
+        self.gathered.most_bytes
+    }
+
     /// How many batches of rows the requests so far have made.
     pub(super) fn n_batches(&self) -> usize {
         self.batches.len()
@@ -243,6 +251,14 @@ impl<'a> Draft<'a> {
         };
         Ok(Effects { upserts, deletes })
     }
+}
+
+fn read_only() -> Error {
+    Error::new(
+        ErrorKind::InvalidRequest,
+        "namespace_read_only",
+        "the namespace is read-only: writes are refused until its metadata say `\"read_only\": false`",
+    )
 }
 
 fn check_body(keyed: &KeyedRequest, body: Id16) -> Result<()> {

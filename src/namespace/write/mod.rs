@@ -10,6 +10,8 @@ mod gather;
 mod group;
 mod pressure;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 pub(in crate::namespace) use commit::Tried;
 

@@ -114,12 +114,21 @@ impl<'a> Stage<'a> {
     /// Stored documents that did not fit into memory: alone the request would not either, or its neighbours
     /// took the room.
     fn too_large(&self) -> Error {
-        let most = limits::STORED_DOCUMENTS_BYTES_MAX;
-        let text = format!("stored documents of one write have at most {most} bytes: send fewer");
+        let most = self.draft.most_bytes();
         match self.position {
-            0 => Error::new(ErrorKind::TooLarge, "too_large", text),
-            _ => Error::unavailable("writes of the same moment take all room for stored documents")
-                .with_retry_after_ms(100),
+            0 => Error::new(
+                ErrorKind::TooLarge,
+                "too_large",
+                format!(
+                    "stored documents that one write patches or asks have at most {most} bytes: send fewer"
+                ),
+            )
+            .with_detail("most_bytes", most),
+            _ => Error::unavailable(format!(
+                "writes of the same moment take all room for stored documents: {most} bytes"
+            ))
+            .with_detail("most_bytes", most)
+            .with_retry_after_ms(100),
         }
     }
 

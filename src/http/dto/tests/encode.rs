@@ -12,6 +12,7 @@ use crate::http::dto::written::encode_write;
 use crate::namespace::describe::{Description, NamespacePage};
 use crate::query::reply::{Answers, Coverage, Degraded, Dist, Found, Reply, Row};
 use crate::types::document::WriteOutcome;
+use crate::types::settings::Settings;
 use crate::types::{
     AttributeType, DistanceMetric, DocId, NamespaceName, NamespaceSchema, Timestamp, Value, WalSeq,
 };
@@ -133,6 +134,7 @@ fn description() -> Description {
     let searched = schema.attributes.get_mut("u").expect("added");
     (searched.regex, searched.glob) = (true, true);
     Description {
+        settings: Settings::default(),
         schema: Arc::new(schema),
         rows: 2,
         bytes: 9,

@@ -1,0 +1,84 @@
+//! What an engine may be told, and how much one write may change.
+
+use crate::lsm::Rotation;
+use crate::types::limits;
+
+/// What an engine may be told.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Check the anchor of every commit and probe, also where the store's clock would allow to skip it.
+    pub always_check_anchor: bool,
+    /// Tail memory of one namespace from which writes are slowed down, bytes.
+    pub tail_slow_bytes: u64,
+    /// Tail memory of one namespace from which writes are refused, bytes.
+    pub tail_max_bytes: u64,
+    /// Tail memory of all namespaces from which idle ones are closed, bytes.
+    pub node_tail_bytes: u64,
+    /// Tail memory of one namespace from which it is flushed, bytes.
+    pub flush_bytes: u64,
+    /// Slots after the last flush from which a namespace is flushed; 0: by the kind of the store.
+    pub flush_slots: u64,
+    /// How long after a write a namespace is flushed at the latest, milliseconds.
+    pub flush_age_ms: u64,
+    /// When blocks of the logs of namespaces that this engine creates close.
+    pub rotation: Rotation,
+    /// Newest blocks of a log that stay although they are flushed: nodes that lag catch up by them.
+    pub keep_blocks: u64,
+    /// How long another node's claim to flush is respected at first, milliseconds of this node's clock. A
+    /// wrong guess wastes that node's work, nothing else.
+    pub claim_patience_ms: u64,
+    /// Open namespaces from which idle ones are closed.
+    pub open_namespaces_max: usize,
+    /// Memory for blocks and footers of segments, bytes.
+    pub cache_bytes: u64,
+    /// Queries that run at once.
+    pub max_concurrent_queries: usize,
+    /// Longest wait of a query for its turn, milliseconds.
+    pub query_queue_ms: u64,
+    /// What one write may change.
+    pub write_limits: WriteLimits,
+}
+
+/// How much one write may change of what is stored. Only tests set it lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteLimits {
+    /// Most rows that one `delete_by_filter` deletes.
+    pub delete_by_filter_rows: usize,
+    /// Most rows that one `patch_by_filter` patches.
+    pub patch_by_filter_rows: usize,
+    /// Most bytes of stored documents that a group patches or looks at, and of what one by-filter write
+    /// changes.
+    pub stored_bytes: u64,
+}
+
+impl Default for WriteLimits {
+    fn default() -> Self {
+        Self {
+            delete_by_filter_rows: limits::DELETE_BY_FILTER_ROWS_MAX,
+            patch_by_filter_rows: limits::PATCH_BY_FILTER_ROWS_MAX,
+            stored_bytes: limits::STORED_DOCUMENTS_BYTES_MAX,
+        }
+    }
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            always_check_anchor: false,
+            tail_slow_bytes: limits::TAIL_BYTES_SLOW,
+            tail_max_bytes: limits::TAIL_BYTES_MAX,
+            node_tail_bytes: 4 * limits::TAIL_BYTES_MAX,
+            flush_bytes: limits::FLUSH_BYTES,
+            flush_slots: 0,
+            flush_age_ms: limits::FLUSH_AGE_MS,
+            rotation: Rotation::default(),
+            keep_blocks: limits::KEEP_BLOCKS,
+            claim_patience_ms: limits::CLAIM_PATIENCE_MS,
+            open_namespaces_max: limits::OPEN_NAMESPACES_MAX,
+            cache_bytes: limits::TAIL_BYTES_MAX,
+            max_concurrent_queries: 64,
+            query_queue_ms: 800,
+            write_limits: WriteLimits::default(),
+        }
+    }
+}
