@@ -21,13 +21,17 @@ mod engine;
 mod filters;
 mod logs;
 mod memory;
+mod referee;
 
 /// SHA-256 of `secret`.
 const DIGEST: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 const BODY_BYTES_MAX: u64 = 1 << 20;
 
 async fn app(digests: &[&str]) -> axum::Router {
-    let engine: Engine = engine::engine().await;
+    app_over(engine::engine().await, digests)
+}
+
+fn app_over(engine: Engine, digests: &[&str]) -> axum::Router {
     let digests: Vec<String> = digests.iter().map(|digest| (*digest).to_owned()).collect();
     let settings = ServerSettings {
         max_body_bytes: BODY_BYTES_MAX,

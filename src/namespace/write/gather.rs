@@ -311,7 +311,8 @@ fn asked_ids(batch: &WriteBatch) -> Vec<&RawValue> {
     upserts.chain(deletes).collect()
 }
 
-/// What conditions may look at: what is filterable, or may be made so by a request of the group.
+/// What conditions may look at: what is filterable or searched by patterns, or may be made so by a request of
+/// the group.
 fn filterable(view: &View, requests: &[Request]) -> Vec<AttrId> {
     let specs = requests
         .iter()
@@ -323,7 +324,7 @@ fn filterable(view: &View, requests: &[Request]) -> Vec<AttrId> {
     attributes
         .filter(|(name, attribute)| {
             let declared = declared.contains(name.as_str()) && !attribute.kind.is_vector();
-            attribute.filterable || declared
+            attribute.filterable || attribute.regex || attribute.glob || declared
         })
         .map(|(_, attribute)| attribute.id)
         .collect()

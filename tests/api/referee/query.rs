@@ -1,0 +1,317 @@
+//! What a query finds: every document that matches, in its place.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use super::filter;
+use super::model::{ABSENT, Doc, Model, Refused, SEMANTICS, SHAPE};
+use super::value::{Datum, Id, Kind, order, shown, vector};
+
+const FIELDS: [&str; 11] = [
+    "rank_by",
+    "limit",
+    "top_k",
+    "offset",
+    "filters",
+    "include_attributes",
+    "exclude_attributes",
+    "distance_metric",
+    "vector_encoding",
+    "consistency",
+    "allow_degraded",
+];
+
+/// A distance or score, and how far from it that of an answer may be; none in an order.
+pub(super) type Dist = Option<(f64, f64)>;
+
+/// A document that matches.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) id: Id,
+    pub(super) dist: Dist,
+    /// The row as it comes back, but for the distance.
+    pub(super) row: Value,
+}
+
+/// What a query should answer.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// All that match, in order.
+    pub(super) found: Vec<Found>,
+    pub(super) offset: usize,
+    pub(super) limit: usize,
+}
+
+/// How documents are ranked.
+enum Rank {
+    Order(Vec<(String, bool)>),
+    Vector(String, Vec<f32>),
+}
+
+impl Model {
+    pub(super) fn query(&self, body: &Value) -> Result<Expected, Refused> {
+        let sent = body.as_object().ok_or(SHAPE)?;
+        if !self.exists {
+            return Err(ABSENT);
+        }
+        if sent.keys().any(|name| !FIELDS.contains(&name.as_str())) {
+            return Err(SEMANTICS);
+        }
+        let field = |name: &str| sent.get(name).filter(|value| !value.is_null());
+        let filters = field("filters");
+        if let Some(filters) = filters {
+            filter::check(self, filters)?;
+        }
+        let rank = match field("rank_by") {
+            Some(rank) => self.rank(rank, filters.is_some())?,
+            None if filters.is_some() => Rank::Order(Vec::new()),
+            None => return Err(SEMANTICS),
+        };
+        if let Some(metric) = field("distance_metric") {
+            let metric = metric.as_str().ok_or(SHAPE)?;
+            if !["cosine_distance", "euclidean_squared", "dot_product"].contains(&metric) {
+                return Err(SHAPE);
+            }
+            if matches!(rank, Rank::Order(_)) || self.metric.as_deref() != Some(metric) {
+                return Err(SEMANTICS);
+            }
+        }
+        let (limit, offset) = window(body)?;
+        consistency(field("consistency"))?;
+        let base64 = match field("vector_encoding") {
+            None => false,
+            Some(Value::String(name)) if name == "float" => false,
+            Some(Value::String(name)) if name == "base64" => true,
+            Some(_) => return Err(SHAPE),
+        };
+        let columns = self.columns(field("include_attributes"), field("exclude_attributes"))?;
+        let docs = self.docs.iter();
+        let matching = docs.filter(|(id, doc)| {
+            filters.is_none_or(|filters| filter::holds(self, id, doc, filters))
+        });
+        let found = self.ranked(&rank, matching);
+        let show = |id: &Id, doc: &Doc| {
+            let mut row = serde_json::Map::from_iter([("id".to_owned(), id.shown())]);
+            for name in &columns {
+                if let Some(datum) = doc.get(name) {
+                    let kind = self.attributes[name].kind;
+                    row.insert(name.clone(), shown(kind, datum, base64));
+                }
+            }
+            Value::Object(row)
+        };
+        let found = found.into_iter().map(|(id, doc, dist)| Found {
+            id: id.clone(),
+            dist,
+            row: show(id, doc),
+        });
+        Ok(Expected {
+            found: found.collect(),
+            offset,
+            limit,
+        })
+    }
+
+    fn rank(&self, rank: &Value, filtered: bool) -> Result<Rank, Refused> {
+        let parts = rank.as_array().ok_or(SHAPE)?;
+        match parts.as_slice() {
+            [] => Err(SEMANTICS),
+            [Value::Array(_), ..] => {
+                let keys: Vec<_> = parts.iter().map(key).collect::<Result<_, _>>()?;
+                if keys.len() > 8 {
+                    return Err(SEMANTICS);
+                }
+                keys.iter().try_for_each(|(name, _)| self.orderable(name))?;
+                Ok(Rank::Order(keys))
+            }
+            [Value::String(_), Value::String(how)] if how == "asc" || how == "desc" => {
+                let key = key(rank)?;
+                self.orderable(&key.0)?;
+                Ok(Rank::Order(vec![key]))
+            }
+            [Value::String(name), Value::String(how), query] if how == "ANN" || how == "kNN" => {
+                if how == "kNN" && !filtered {
+                    return Err(SEMANTICS);
+                }
+                let attribute = self.attributes.get(name).ok_or(SEMANTICS)?;
+                let Kind::Vector(dims) = attribute.kind else {
+                    return Err(SEMANTICS);
+                };
+                let query = vector(query).ok_or(SEMANTICS)?;
+                if query.len() != dims {
+                    return Err(SEMANTICS);
+                }
+                Ok(Rank::Vector(name.clone(), query))
+            }
+            _ => Err(SHAPE),
+        }
+    }
+
+    fn orderable(&self, name: &str) -> Result<(), Refused> {
+        if name == "id" {
+            return Ok(());
+        }
+        let attribute = self.attributes.get(name).ok_or(SEMANTICS)?;
+        let one = matches!(attribute.kind, Kind::One(_));
+        if one && attribute.filterable {
+            Ok(())
+        } else {
+            Err(SEMANTICS)
+        }
+    }
+
+    fn columns(
+        &self,
+        include: Option<&Value>,
+        exclude: Option<&Value>,
+    ) -> Result<Vec<String>, Refused> {
+        let names = |value: &Value| -> Result<Vec<String>, Refused> {
+            let names = value.as_array().ok_or(SHAPE)?.iter();
+            names
+                .map(|name| name.as_str().map(str::to_owned).ok_or(SHAPE))
+                .collect()
+        };
+        let all = || self.attributes.keys().cloned();
+        match (include, exclude) {
+            (Some(_), Some(_)) => Err(SEMANTICS),
+            (None, None) | (Some(Value::Bool(false)), None) => Ok(Vec::new()),
+            (Some(Value::Bool(true)), None) => Ok(all().collect()),
+            (Some(include), None) => {
+                let mut wanted = names(include)?;
+                wanted.retain(|name| name != "id");
+                let known = wanted.iter().all(|name| self.attributes.contains_key(name));
+                known.then_some(wanted).ok_or(SEMANTICS)
+            }
+            (None, Some(exclude)) => {
+                let unwanted = names(exclude)?;
+                if unwanted.iter().any(|name| name == "id") {
+                    return Err(SEMANTICS);
+                }
+                Ok(all().filter(|name| !unwanted.contains(name)).collect())
+            }
+        }
+    }
+
+    fn ranked<'a>(
+        &self,
+        rank: &Rank,
+        matching: impl Iterator<Item = (&'a Id, &'a Doc)>,
+    ) -> Vec<(&'a Id, &'a Doc, Dist)> {
+        match rank {
+            Rank::Order(keys) => {
+                let mut found: Vec<_> = matching.map(|(id, doc)| (id, doc, None)).collect();
+                found.sort_by(|one, other| {
+                    let keys = keys.iter();
+                    let by_key = keys.map(|key| by_key(key, (one.0, one.1), (other.0, other.1)));
+                    let by_keys = by_key.fold(Ordering::Equal, Ordering::then);
+                    by_keys.then_with(|| one.0.cmp(other.0))
+                });
+                found
+            }
+            Rank::Vector(name, query) => {
+                let metric = self.metric.as_deref().expect("vectors have a metric");
+                let mut found: Vec<_> = matching
+                    .filter_map(|(id, doc)| match doc.get(name) {
+                        Some(Datum::Vector(row)) => {
+                            Some((id, doc, Some(distance(metric, query, row))))
+                        }
+                        _ => None,
+                    })
+                    .collect();
+                found.sort_by(|one, other| {
+                    let dist = |found: Dist| found.expect("a distance").0;
+                    dist(one.2)
+                        .total_cmp(&dist(other.2))
+                        .then_with(|| one.0.cmp(other.0))
+                });
+                found
+            }
+        }
+    }
+}
+
+fn key(key: &Value) -> Result<(String, bool), Refused> {
+    match key.as_array().map(Vec::as_slice) {
+        Some([Value::String(name), Value::String(how)]) if how == "asc" || how == "desc" => {
+            Ok((name.clone(), how == "desc"))
+        }
+        _ => Err(SHAPE),
+    }
+}
+
+/// Missing values come first, or last where the order descends.
+fn by_key((name, descending): &(String, bool), one: (&Id, &Doc), other: (&Id, &Doc)) -> Ordering {
+    let value = |(id, doc): (&Id, &Doc)| match name.as_str() {
+        "id" => Some(id.datum()),
+        name => doc.get(name).cloned(),
+    };
+    let ascending = match (value(one), value(other)) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) => Ordering::Less,
+        (Some(_), None) => Ordering::Greater,
+        (Some(one), Some(other)) => order(&one, &other),
+    };
+    if *descending {
+        ascending.reverse()
+    } else {
+        ascending
+    }
+}
+
+/// The distance, and how much of it is lost in 32 bits.
+fn distance(metric: &str, query: &[f32], row: &[f32]) -> (f64, f64) {
+    let pairs = || {
+        let row = row.iter().copied().map(f64::from);
+        query.iter().copied().map(f64::from).zip(row)
+    };
+    let dot: f64 = pairs().map(|(one, other)| one * other).sum();
+    let norm = |one: &[f32]| {
+        let squares = one.iter().map(|one| f64::from(*one) * f64::from(*one));
+        squares.sum::<f64>().sqrt()
+    };
+    let product = norm(query) * norm(row);
+    let (dist, scale) = match metric {
+        "cosine_distance" if product == 0.0 => (1.0, 0.0),
+        "cosine_distance" => (1.0 - dot / product, 1.0),
+        "euclidean_squared" => {
+            let squares = pairs().map(|(one, other)| (one - other) * (one - other));
+            (squares.sum(), 0.0)
+        }
+        _ => (-dot, product),
+    };
+    (dist, 1e-4 * f64::abs(dist) + 1e-6 * scale)
+}
+
+fn window(body: &Value) -> Result<(usize, usize), Refused> {
+    let whole = |value: &Value| value.as_u64().ok_or(SHAPE);
+    let limit = match (body.get("limit"), body.get("top_k")) {
+        (Some(_), Some(_)) | (None, None) => return Err(SEMANTICS),
+        (Some(Value::Object(parts)), None) => parts.get("total").ok_or(SHAPE)?,
+        (Some(limit), None) | (None, Some(limit)) => limit,
+    };
+    if limit.is_null() {
+        return Err(SEMANTICS);
+    }
+    let limit = whole(limit)?;
+    let offset = match body.get("offset") {
+        None | Some(Value::Null) => 0,
+        Some(offset) => whole(offset)?,
+    };
+    if limit == 0 || limit.saturating_add(offset) > 10_000 {
+        return Err(SEMANTICS);
+    }
+    let fits = |number: u64| usize::try_from(number).map_err(|_| SEMANTICS);
+    Ok((fits(limit)?, fits(offset)?))
+}
+
+fn consistency(asked: Option<&Value>) -> Result<(), Refused> {
+    let Some(asked) = asked else {
+        return Ok(());
+    };
+    let asked = asked.as_object().ok_or(SHAPE)?;
+    match asked.get("level").and_then(Value::as_str) {
+        Some("strong" | "eventual" | "session") => Ok(()),
+        _ => Err(SHAPE),
+    }
+}

@@ -1,0 +1,120 @@
+//! Whether an answer is the one to expect.
+
+use serde_json::{Value, json};
+
+use super::model::Refused;
+use super::query::{Expected, Found};
+
+/// Compares the answer to a query.
+pub(super) fn of_query(
+    expected: &Result<Expected, Refused>,
+    status: u16,
+    answer: &Value,
+) -> Result<(), String> {
+    let expected = match expected {
+        Ok(expected) => expected,
+        Err(refused) => return refusal(*refused, status, answer),
+    };
+    if status != 200 {
+        return Err(format!("expected rows, found status {status}"));
+    }
+    let rows = answer["rows"].as_array().ok_or("no list of rows")?;
+    let window: Vec<&Found> = expected
+        .found
+        .iter()
+        .skip(expected.offset)
+        .take(expected.limit)
+        .collect();
+    if rows.len() != window.len() {
+        return Err(format!("expected {} rows: {}", window.len(), show(&window)));
+    }
+    let mut before: Option<(&Found, f64)> = None;
+    for (at, (row, wanted)) in rows.iter().zip(&window).enumerate() {
+        let Some((place, margin)) = wanted.dist else {
+            if *row != wanted.row {
+                return Err(format!(
+                    "row {at}: expected {}: {}",
+                    wanted.row,
+                    show(&window)
+                ));
+            }
+            continue;
+        };
+        // Near ties may change places: the row must be as far as the one expected here, and as far as it says.
+        let mut row = row.clone();
+        let dist = row.as_object_mut().and_then(|row| row.remove("$dist"));
+        let dist = dist.as_ref().and_then(Value::as_f64).ok_or("no $dist")?;
+        let found = expected.found.iter().find(|one| one.row == row);
+        let found = found.ok_or_else(|| format!("row {at}: not to be found: {}", show(&window)))?;
+        let (own, own_margin) = found.dist.ok_or("no distance")?;
+        if f64::abs(own - dist) > own_margin || f64::abs(place - own) > margin + own_margin {
+            return Err(format!(
+                "row {at}: expected {place}, or {own} of this id, found {dist}: {}",
+                show(&window)
+            ));
+        }
+        if let Some((one, one_dist)) = before {
+            let falling = dist < one_dist || dist == one_dist && found.id <= one.id;
+            if falling {
+                return Err(format!("row {at}: does not come after the one before"));
+            }
+        }
+        before = Some((found, dist));
+    }
+    Ok(())
+}
+
+/// Compares the answer to a write: the fields expected, and none of those that must not be there.
+pub(super) fn of_write(
+    expected: &Result<Value, Refused>,
+    status: u16,
+    answer: &Value,
+) -> Result<(), String> {
+    let expected = match expected {
+        Ok(expected) => expected,
+        Err(refused) => return refusal(*refused, status, answer),
+    };
+    if status != 200 {
+        return Err(format!("expected {expected}, found status {status}"));
+    }
+    for name in [
+        "status",
+        "rows_affected",
+        "rows_upserted",
+        "rows_patched",
+        "rows_deleted",
+        "rows_remaining",
+        "upserted_ids",
+        "patched_ids",
+        "deleted_ids",
+    ] {
+        let mut found = answer[name].clone();
+        if let Some(ids) = found.as_array_mut() {
+            ids.sort_by(|one, other| match (one.as_u64(), other.as_u64()) {
+                (Some(one), Some(other)) => one.cmp(&other),
+                _ => one.as_str().cmp(&other.as_str()),
+            });
+        }
+        if found != expected[name] {
+            return Err(format!(
+                "{name}: expected {}, found {found}",
+                expected[name]
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Compares a refusal.
+pub(super) fn refusal(refused: Refused, status: u16, answer: &Value) -> Result<(), String> {
+    let says = answer["status"] == "error" && answer["error"].is_string();
+    if status == refused && says {
+        return Ok(());
+    }
+    Err(format!("expected status {refused}, found {status}"))
+}
+
+fn show(window: &[&Found]) -> Value {
+    let row = |found: &&Found| json!([found.row, found.dist.map(|(dist, _)| dist)]);
+    window.iter().map(row).collect()
+}
