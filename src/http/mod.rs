@@ -57,6 +57,8 @@ pub(super) const METRICS: &str = "/metrics";
 pub(super) const NAMESPACES: &str = "/v1/namespaces";
 pub(super) const NAMESPACE: &str = "/v2/namespaces/{ns}";
 pub(super) const QUERY: &str = "/v2/namespaces/{ns}/query";
+pub(super) const EXPLAIN: &str = "/v2/namespaces/{ns}/explain_query";
+pub(super) const RECALL: &str = "/v1/namespaces/{ns}/_debug/recall";
 pub(super) const SCHEMA: &str = "/v1/namespaces/{ns}/schema";
 pub(super) const METADATA_V1: &str = "/v1/namespaces/{ns}/metadata";
 pub(super) const METADATA_V2: &str = "/v2/namespaces/{ns}/metadata";
@@ -64,7 +66,7 @@ pub(super) const WARM: &str = "/v1/namespaces/{ns}/hint_cache_warm";
 pub(super) const FLUSH: &str = "/v1/namespaces/{ns}/flush";
 
 /// Every pattern that is served.
-pub(super) const SERVED: [&str; 13] = [
+pub(super) const SERVED: [&str; 15] = [
     LIVEZ,
     READY,
     READYZ,
@@ -73,6 +75,8 @@ pub(super) const SERVED: [&str; 13] = [
     NAMESPACES,
     NAMESPACE,
     QUERY,
+    EXPLAIN,
+    RECALL,
     SCHEMA,
     METADATA_V1,
     METADATA_V2,
@@ -92,6 +96,8 @@ pub fn router(state: AppState) -> Router {
         .route(NAMESPACES, get(v2::list))
         .route(NAMESPACE, post(v2::write).delete(v2::delete))
         .route(QUERY, post(v2::query))
+        .route(EXPLAIN, post(v2::explain))
+        .route(RECALL, post(v2::recall))
         .route(SCHEMA, get(v2::schema).post(v2::update_schema))
         .route(METADATA_V1, get(v2::metadata_v1).patch(v2::update_metadata))
         .route(METADATA_V2, get(v2::metadata_v2))

@@ -7,14 +7,12 @@ use super::error::Problem;
 use crate::error::{Error, ErrorKind};
 
 /// Paths of the compatible API and of Elacsym's own that a later version serves.
-pub(super) const PATHS: [&str; 46] = [
+pub(super) const PATHS: [&str; 44] = [
     "/v1/namespaces/{ns}",
     "/v1/namespaces/{ns}/query",
     "/v1/namespaces/{ns}/vectors",
-    "/v2/namespaces/{ns}/explain_query",
     "/v2/namespaces/{ns}/async",
     "/v1/namespaces/{ns}/operations/{token}",
-    "/v1/namespaces/{ns}/_debug/recall",
     "/v1/namespaces/{ns}/_debug/purge_cache",
     "/v1/namespaces/{ns}/_debug/warm_cache",
     "/v1/namespaces/{ns}/bulk",

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::dto::namespace::{MetadataVersion, list_view, metadata_view, parse_list, schema_view};
 use super::dto::query::parse_query;
+use super::dto::recall::{encode_recall, parse_recall};
 use super::dto::reply::encode_query;
 use super::dto::schema::parse_schema_body;
 use super::dto::settings::parse_settings;
@@ -18,6 +19,8 @@ use super::error::Problem;
 use super::extract::{Namespace, Started, idempotency_key, idempotency_text};
 use super::{AppState, body};
 use crate::error::Error;
+use crate::query::reply::Found;
+use crate::runtime::Meter;
 
 type Answer = Result<Response, Problem>;
 
@@ -56,6 +59,39 @@ pub(super) async fn query(
     let elapsed_ms = started.elapsed_ms(&state);
     let bytes = encode_query(&answers, body.encoding, body.is_multi, elapsed_ms)?;
     Ok(json_bytes(bytes))
+}
+
+/// `POST /v2/namespaces/{ns}/explain_query`: a query's body, and how it would be answered.
+pub(super) async fn explain(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let payload = body::read(&state, &headers, body).await?;
+    let (mut body, _paid) = body::parse(&state, payload, parse_query).await?;
+    body.asked.explain = true;
+    let mut answers = state.engine.ask(&name, &body.asked).await?;
+    let Some(Found::Plan(text)) = answers.found.pop() else {
+        return Err(Error::internal("a plan was asked for and none was made").into());
+    };
+    Ok(Json(json!({"plan_text": text})).into_response())
+}
+
+/// `POST /v1/namespaces/{ns}/_debug/recall`.
+pub(super) async fn recall(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let payload = body::read(&state, &headers, body).await?;
+    // Which vectors are searched for need not be told again: half of the bits are enough.
+    let seed = state.entropy.next_u128() as u64;
+    let parse = move |bytes: &[u8], meter: &Meter| parse_recall(bytes, seed, meter);
+    let (asked, _paid) = body::parse(&state, payload, parse).await?;
+    let answers = state.engine.ask(&name, &asked).await?;
+    Ok(json_bytes(encode_recall(&answers)?))
 }
 
 /// `DELETE /v2/namespaces/{ns}`.

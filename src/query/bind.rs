@@ -146,7 +146,7 @@ fn bind_per(per: &LimitPer, query: &Query, schema: &NamespaceSchema) -> Result<B
 }
 
 /// Finds a vector attribute and checks a query vector for it.
-pub(super) fn bind_vector(
+pub fn bind_vector(
     schema: &NamespaceSchema,
     name: &str,
     raw_vector: &RawValue,

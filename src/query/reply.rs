@@ -89,6 +89,28 @@ pub struct Group {
     pub totals: Vec<Total>,
 }
 
+/// One search and the rows that are truly nearest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Truth {
+    /// The vector searched for.
+    pub vector: Vec<f32>,
+    /// The nearest rows, nearest first, with the vector attribute.
+    pub nearest: Vec<Row>,
+}
+
+/// How good searches were.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RecallReport {
+    /// The share of the true nearest rows that was found, 0 to 1, averaged over the searches; 1 without any.
+    pub recall: f64,
+    /// Rows that an exact search found, averaged.
+    pub exhaustive_count: f64,
+    /// Rows that a search as it is by default found, averaged.
+    pub ann_count: f64,
+    /// Each search; only if asked for.
+    pub truth: Option<Vec<Truth>>,
+}
+
 /// What one question found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
@@ -105,6 +127,10 @@ pub enum Found {
         /// The groups.
         groups: Vec<Group>,
     },
+    /// How good searches are.
+    Recall(RecallReport),
+    /// How the request would be answered.
+    Plan(String),
 }
 
 impl Found {
@@ -112,7 +138,7 @@ impl Found {
     pub fn into_rows(self) -> Vec<Row> {
         match self {
             Self::Rows(rows) => rows,
-            Self::Totals(_) | Self::Groups { .. } => Vec::new(),
+            Self::Totals(_) | Self::Groups { .. } | Self::Recall(_) | Self::Plan(_) => Vec::new(),
         }
     }
 }

@@ -203,6 +203,23 @@ pub struct Aggregate {
     pub filter: Option<Filter>,
 }
 
+/// How many of the true nearest rows are found, over some searches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recall {
+    /// How many searches; of vectors that documents have, picked by `seed`.
+    pub searches: usize,
+    /// One search by this vector attribute and vector instead.
+    pub rank_by: Option<(String, RawValue)>,
+    /// Rows of each search.
+    pub top_k: usize,
+    /// Which rows are searched.
+    pub filter: Option<Filter>,
+    /// Whether the true nearest rows come back.
+    pub with_truth: bool,
+    /// Picks the vectors.
+    pub seed: u64,
+}
+
 /// One question of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
@@ -210,6 +227,8 @@ pub enum Ask {
     Rows(Query),
     /// Numbers over rows.
     Totals(Aggregate),
+    /// How good searches are.
+    Recall(Recall),
 }
 
 /// How the rows of several questions become one list: reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009).
@@ -234,6 +253,8 @@ pub struct Questions {
     pub asks: Vec<Ask>,
     /// Whether their rows become one list; all questions are for rows then.
     pub fuse: Option<Fuse>,
+    /// Whether to tell how they would be answered, instead of answering.
+    pub explain: bool,
     /// Freshness.
     pub consistency: Consistency,
     /// Whether an answer may leave out segments that cannot be read, and then says so.
@@ -262,6 +283,7 @@ impl Ask {
         let of = |filter: &Option<Filter>| filter.as_ref().map_or(0, Filter::patterns);
         match self {
             Self::Totals(asked) => of(&asked.filter),
+            Self::Recall(asked) => of(&asked.filter),
             Self::Rows(query) => {
                 let ranks = match &query.rank_by {
                     RankBy::Score(expr) => expr.patterns(),
@@ -284,6 +306,7 @@ impl From<Query> for Questions {
             allow_degraded: query.allow_degraded,
             asks: vec![Ask::Rows(query)],
             fuse: None,
+            explain: false,
         }
     }
 }

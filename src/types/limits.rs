@@ -52,6 +52,8 @@ pub const RANK_DEPTH_MAX: usize = 32;
 pub const RANK_CLAUSES_MAX: usize = 256;
 /// Most computed attributes of a query (the public API's limit).
 pub const COMPUTE_ATTRIBUTES_MAX: usize = 256;
+/// Most searches of one measurement of recall: each looks at the namespace twice.
+pub const RECALL_SEARCHES_MAX: usize = 1_000;
 /// Most questions of one request (the public API's limit).
 pub const SUBQUERIES_MAX: usize = 16;
 /// Largest request body, bytes, as sent and decoded: one request is one slot until larger requests are

@@ -102,7 +102,7 @@ async fn routes_without_a_right_key_are_closed_but_probes() {
         ("PATCH", "/v1/namespaces/a/metadata"),
         ("GET", "/v2/namespaces/a/metadata"),
         ("GET", "/v1/namespaces/a/hint_cache_warm"),
-        ("POST", "/v2/namespaces/a/explain_query"),
+        ("POST", "/v2/namespaces/a/async"),
         ("GET", "/nowhere"),
     ];
     for (method, path) in closed {

@@ -13,6 +13,7 @@ pub(super) mod namespace;
 mod numbers;
 pub(super) mod query;
 pub(super) mod rank;
+pub(super) mod recall;
 pub(super) mod reply;
 pub(super) mod rows;
 pub(super) mod schema;

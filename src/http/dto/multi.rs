@@ -122,7 +122,7 @@ fn parse_fuse(fields: &Map<String, Value>, asks: &[Ask]) -> Result<Option<Fuse>>
     };
     let rows = asks.iter().map(|ask| match ask {
         Ask::Rows(query) => query.limit,
-        Ask::Totals(_) => 0,
+        Ask::Totals(_) | Ask::Recall(_) => 0,
     });
     let largest = rows.max().unwrap_or(0);
     let (rank_constant, weights) = parse_options(options, asks.len())?;

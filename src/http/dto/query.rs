@@ -79,6 +79,7 @@ pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<QueryBo
         asked: Questions {
             asks,
             fuse,
+            explain: false,
             consistency,
             allow_degraded,
         },
@@ -330,7 +331,7 @@ fn parse_encoding(fields: &Map<String, Value>) -> Result<VectorEncoding> {
 }
 
 /// A field that is true or false, and false where it is absent.
-fn parse_flag(fields: &Map<String, Value>, name: &str) -> Result<bool> {
+pub(super) fn parse_flag(fields: &Map<String, Value>, name: &str) -> Result<bool> {
     match given(fields, name) {
         None => Ok(false),
         Some(Value::Bool(flag)) => Ok(*flag),

@@ -88,6 +88,8 @@ fn found_entry<M: SerializeMap>(
                 groups,
             },
         ),
+        // Both have answers of their own.
+        Found::Recall(_) | Found::Plan(_) => Ok(()),
     }
 }
 
@@ -180,9 +182,10 @@ pub(in crate::http) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-struct Rows<'a> {
-    rows: &'a [Row],
-    encoding: VectorEncoding,
+/// Rows in order.
+pub(super) struct Rows<'a> {
+    pub(super) rows: &'a [Row],
+    pub(super) encoding: VectorEncoding,
 }
 
 impl Serialize for Rows<'_> {
@@ -356,6 +359,7 @@ fn found_bytes(found: &Found) -> u64 {
             });
             bytes.sum()
         }
+        Found::Recall(_) | Found::Plan(_) => 0,
     }
 }
 

@@ -38,6 +38,12 @@ impl Fetched {
         })
     }
 
+    /// The value of a row's attribute, where it was fetched.
+    pub(super) fn value(&self, segment: usize, row: u32, attr: AttrId) -> Result<Value> {
+        let (batch, at) = self.place(segment, row)?;
+        Ok(rows::value_at(&self.batches[batch], attr, at))
+    }
+
     /// The id of a row, where ids were fetched.
     pub(super) fn id(&self, segment: usize, row: u32) -> Result<DocId> {
         let (batch, at) = self.place(segment, row)?;

@@ -2,14 +2,17 @@
 //!
 //! Owns: how tail and segments are searched together and what an answer says it covered. Must not know:
 //! HTTP, how a commit is made. Read `ask` below first, then `scan.rs`, `tail.rs`, `segment.rs`,
-//! `merge.rs`, `fetch.rs`; `totals.rs` is for numbers over rows, `matching.rs` for writes by filter, `lost.rs`
-//! for objects that cannot be read.
+//! `merge.rs`, `fetch.rs`; `totals.rs` is for numbers over rows, `plan.rs` tells without reading, `recall.rs` measures,
+//! `matching.rs` is for writes by filter, `lost.rs` for objects that cannot be read.
 
 mod fetch;
 mod lost;
 mod matching;
 mod merge;
+mod plan;
 mod probe;
+mod question;
+mod recall;
 mod scan;
 mod segment;
 mod source;
@@ -27,15 +30,14 @@ use super::handle::{Namespace, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lsm::SegmentId;
 use crate::lsm::state::Life;
-use crate::query::order::OrderBy;
+use crate::query;
 use crate::query::reply::{Answers, Coverage, Found};
-use crate::query::request::{Ask, Consistency, Questions};
-use crate::query::{self, BoundQuery, BoundRank, BoundTotals};
+use crate::query::request::{Consistency, Questions};
 use crate::store::count::{RequestCounter, StoreCounts};
-use crate::types::{NamespaceSchema, limits};
 
 pub(in crate::namespace) use lost::{Gone, RESTARTS_MAX, is_missing, judge, of_segment};
 pub(crate) use probe::Probe;
+use question::Bound;
 use scan::Looked;
 use source::Source;
 
@@ -57,66 +59,6 @@ struct Asked<'a> {
     /// What had been asked of the store once its first view was found.
     probed: &'a StoreCounts,
     left_out: &'a BTreeSet<SegmentId>,
-}
-
-/// A question that the schema of a view has given its meaning.
-enum Bound {
-    Rows(Arc<BoundQuery>),
-    Totals(Arc<BoundTotals>),
-}
-
-impl Bound {
-    fn of(ask: &Ask, schema: &NamespaceSchema) -> Result<Self> {
-        Ok(match ask {
-            Ask::Rows(query) => Self::Rows(Arc::new(query::bind(query, schema)?)),
-            Ask::Totals(asked) => Self::Totals(Arc::new(BoundTotals::bind(asked, schema)?)),
-        })
-    }
-
-    /// A word for it, for metrics.
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Rows(query) => match &query.rank {
-                BoundRank::Vector { .. } => "vector",
-                BoundRank::Order(order) => match order.by {
-                    OrderBy::Keys(_) => "order",
-                    OrderBy::Score(_) => "score",
-                },
-            },
-            Self::Totals(_) => "aggregate",
-        }
-    }
-}
-
-/// Gives all questions of a request their meaning.
-///
-/// Errors: `InvalidRequest` for none or too many, for more patterns together than one filter may have, and for
-/// what each is refused for.
-fn bind_all(request: &Questions, schema: &NamespaceSchema) -> Result<Vec<Bound>> {
-    let within = |what: &str, least: usize, most: usize, found: usize| match found {
-        found if (least..=most).contains(&found) => Ok(()),
-        _ => Err(Error::invalid(format!(
-            "{what}: expected {least} to {most}, found {found}"
-        ))),
-    };
-    within("`queries`", 1, limits::SUBQUERIES_MAX, request.asks.len())?;
-    let patterns = request.asks.iter().map(Ask::patterns).sum();
-    let most = limits::FILTER_PATTERNS_MAX;
-    within("patterns of one request", 0, most, patterns)?;
-    if let Some(fuse) = &request.fuse {
-        query::fuse::check(fuse, request.asks.len())?;
-        if request.asks.iter().any(|ask| matches!(ask, Ask::Totals(_))) {
-            return Err(Error::invalid("`rerank_by`: `aggregate_by` gives no rows"));
-        }
-    }
-    let bound = request.asks.iter().enumerate().map(|(at, ask)| {
-        let bound = Bound::of(ask, schema);
-        bound.map_err(|error| match request.asks.len() {
-            1 => error,
-            _ => error.within(&format!("queries[{at}]")),
-        })
-    });
-    bound.collect()
 }
 
 impl Namespace {
@@ -189,7 +131,7 @@ impl Namespace {
             return Ok(Answer::Dropped);
         }
         let began_ms = self.shared.clock.monotonic_ms();
-        let bound = bind_all(asked.request, &view.schema)?;
+        let bound = question::bind_all(asked.request, &view.schema)?;
         let live = match asked.left_out.is_empty() {
             true => self.live_rows(view).await?,
             false => self.live_rows_without(view, asked.left_out).await?,
@@ -199,24 +141,13 @@ impl Namespace {
             .as_ref()
             .map_or(0, |lost| lost.segments.len() as u64);
         let source = Source::of(view, live, &self.shared);
-        let answers: Vec<_> = bound
-            .into_iter()
-            .map(|bound| self.answer(&source, bound))
-            .collect();
-        let answers: Vec<(Found, Looked)> = stream::iter(answers)
-            .buffered(QUESTIONS_AT_ONCE)
-            .try_collect()
-            .await?;
-        let mut looked = Looked::default();
-        let mut found = Vec::with_capacity(answers.len());
-        for (one, more) in answers {
-            found.push(one);
-            looked.add(more);
-        }
-        if let Some(fuse) = &asked.request.fuse {
-            let lists = found.into_iter().map(Found::into_rows).collect();
-            found = vec![Found::Rows(query::fuse::fuse(lists, fuse))];
-        }
+        let (found, looked) = match asked.request.explain {
+            true => (
+                vec![plan::of(&source, view.seq, asked.request, &bound)],
+                Looked::default(),
+            ),
+            false => self.answer_all(&source, asked.request, bound).await?,
+        };
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
         if degraded.is_some() {
             self.shared.metrics.damage.degraded_queries_total.inc();
@@ -244,6 +175,35 @@ impl Namespace {
         }))
     }
 
+    /// Answers the questions of a request, a few at once.
+    async fn answer_all(
+        &self,
+        source: &Source,
+        request: &Questions,
+        bound: Vec<Bound>,
+    ) -> Result<(Vec<Found>, Looked)> {
+        let answers: Vec<_> = bound
+            .into_iter()
+            .map(|bound| self.answer(source, bound))
+            .collect();
+        let answers: Vec<(Found, Looked)> = stream::iter(answers)
+            .buffered(QUESTIONS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut looked = Looked::default();
+        let mut found = Vec::with_capacity(answers.len());
+        for (one, more) in answers {
+            found.push(one);
+            looked.add(more);
+        }
+        if let Some(fuse) = request.fuse.clone() {
+            let lists = found.into_iter().map(Found::into_rows).collect();
+            let rows = source.compute.run(move || query::fuse::fuse(lists, &fuse));
+            found = vec![Found::Rows(rows.await?)];
+        }
+        Ok((found, looked))
+    }
+
     /// Answers one question of a request.
     async fn answer(&self, source: &Source, bound: Bound) -> Result<(Found, Looked)> {
         let began_ms = self.shared.clock.monotonic_ms();
@@ -254,6 +214,7 @@ impl Namespace {
                 (Found::Rows(rows), looked)
             }
             Bound::Totals(plan) => totals::run(source, &plan).await?,
+            Bound::Recall(asked) => recall::run(source, &asked).await?,
         };
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
         let seconds = elapsed_ms as f64 / 1_000.0;
