@@ -141,7 +141,7 @@ impl Namespace {
         let bytes = asked.saturating_add(gathered.bytes);
         let requests = Arc::clone(requests);
         let work = move || {
-            let group = group::evaluate(&log.state, &log.tail, &gathered, &requests, batch);
+            let group = group::evaluate(&log.state, &log.tail, gathered, &requests, batch);
             (log, group)
         };
         if bytes < POOL_FROM_BYTES {

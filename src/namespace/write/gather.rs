@@ -1,7 +1,7 @@
 //! What a group must know of segments before it is evaluated: documents that are patched or asked, and what
 //! filters match.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,7 +10,7 @@ use super::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lsm::{Latest, Segment};
 use crate::namespace::WriteLimits;
-use crate::namespace::bind;
+use crate::namespace::bind::{self, BoundWrite};
 use crate::namespace::handle::{Log, Namespace, View};
 use crate::rows::{self, raw};
 use crate::types::document::{RawValue, WriteBatch};
@@ -20,15 +20,20 @@ use crate::types::{AttrId, DocId, IdKind};
 const IDS_AT_ONCE: usize = 1_024;
 const BYTES_AT_ONCE: u64 = 8 << 20;
 
+/// Documents by id, each a batch of one row.
+type Documents = HashMap<DocId, RecordBatch>;
+
 /// What segments say to a group, at the state it is evaluated against.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     /// Documents of ids that the tail does not know.
-    pub(super) documents: HashMap<DocId, RecordBatch>,
+    pub(super) documents: Documents,
     /// Ids whose documents did not fit.
     pub(super) beyond: BTreeSet<DocId>,
-    /// What filters match, by the position of their request.
-    pub(super) matched: BTreeMap<usize, Matched>,
+    /// What the filters of the first request match; only it has any.
+    pub(super) matched: Option<Matched>,
+    /// The first request bound to the state's schema, where that was needed already.
+    pub(super) bound: Option<BoundWrite>,
     /// Logical bytes of the documents.
     pub(super) bytes: usize,
     /// How many bytes of them there is room for.
@@ -84,24 +89,17 @@ impl Namespace {
         }
         // Only the first request of a group has filters.
         if let Some(first) = requests.first().filter(|first| first.batch.is_by_filter()) {
-            let matched = self.matched(log, &view, &first.batch).await?;
-            gathered.matched.insert(0, matched);
+            self.add_matched(&mut gathered, log, &view, &first.batch)
+                .await?;
         }
         if log.state.segments.is_empty() {
             return Ok(gathered);
         }
         let mut whole = wanted(log, requests, patched_ids)?;
-        for id in gathered
-            .matched
-            .values()
-            .flat_map(|matched| &matched.patches)
-        {
-            if matches!(log.tail.get(id)?, Latest::Unknown) {
-                whole.insert(id.clone());
-            }
-        }
+        // Those that filters match have been read.
+        whole.retain(|id| !gathered.documents.contains_key(id));
         let mut asked = wanted(log, requests, asked_ids)?;
-        asked.retain(|id| !whole.contains(id));
+        asked.retain(|id| !whole.contains(id) && !gathered.documents.contains_key(id));
         let all: Vec<AttrId> = view.schema.attributes.values().map(|one| one.id).collect();
         let asked_for = filterable(&view, requests);
         for (ids, attrs) in [(whole, &all), (asked, &asked_for)] {
@@ -112,13 +110,37 @@ impl Namespace {
         Ok(gathered)
     }
 
-    /// What the filters of a request match at the state before its group.
-    async fn matched(&self, log: &Log, view: &View, batch: &WriteBatch) -> Result<Matched> {
-        let mut matched = Matched::default();
+    /// What the filters of the first request match at the state before its group, and the documents of segments
+    /// that they patch.
+    async fn add_matched(
+        &self,
+        gathered: &mut Gathered,
+        log: &Log,
+        view: &View,
+        batch: &WriteBatch,
+    ) -> Result<()> {
         // What does not bind is refused when its turn comes.
         let Ok(bound) = bind::bind(&log.state.schema, batch) else {
-            return Ok(matched);
+            return Ok(());
         };
+        let (matched, documents) = self.matched(log, view, batch, &bound).await?;
+        gathered.matched = Some(matched);
+        let bytes = documents.values().map(|one| rows::row_bytes(one, 0));
+        gathered.bytes += bytes.sum::<u64>() as usize;
+        gathered.documents = documents;
+        gathered.bound = Some(bound);
+        Ok(())
+    }
+
+    async fn matched(
+        &self,
+        log: &Log,
+        view: &View,
+        batch: &WriteBatch,
+        bound: &BoundWrite,
+    ) -> Result<(Matched, Documents)> {
+        let mut matched = Matched::default();
+        let mut documents = Documents::default();
         let limits = self.shared.options.write_limits;
         let mut room = limits.stored_bytes;
         if let (Some(filter), Some(delete)) = (&bound.delete_filter, &batch.delete_by_filter) {
@@ -132,7 +154,7 @@ impl Namespace {
                 && !delete.allow_partial
             {
                 matched.refused = Some(over.refusal("delete_by_filter", most, limits));
-                return Ok(matched);
+                return Ok((matched, Documents::default()));
             }
             (matched.deletes, matched.remaining) = (ids, over.is_some());
         }
@@ -145,22 +167,24 @@ impl Namespace {
             ids.retain(|id| matched.deletes.binary_search(id).is_err());
             more |= ids.len() > most;
             ids.truncate(most);
-            let n_fit = self.fitting(log, view, &ids, &patch.rows, room).await?;
+            let fitting = self.fitting(log, view, &ids, &patch.rows, room).await?;
+            let n_fit = fitting.0;
+            documents = fitting.1;
             let over = Over::of(more, n_fit < ids.len());
             ids.truncate(n_fit);
             if let Some(over) = over
                 && !asked.allow_partial
             {
                 matched.refused = Some(over.refusal("patch_by_filter", most, limits));
-                return Ok(matched);
+                return Ok((matched, Documents::default()));
             }
             matched.patches = ids;
             matched.remaining |= over.is_some();
         }
-        Ok(matched)
+        Ok((matched, documents))
     }
 
-    /// How many of these documents fit, patched, into some bytes.
+    /// How many of these documents fit, patched, into some bytes; and those of them that segments have.
     async fn fitting(
         &self,
         log: &Log,
@@ -168,10 +192,11 @@ impl Namespace {
         ids: &[DocId],
         patch: &RecordBatch,
         mut room: u64,
-    ) -> Result<usize> {
+    ) -> Result<(usize, Documents)> {
         let patch_bytes = rows::logical_bytes(patch);
         let attrs: Vec<AttrId> = view.schema.attributes.values().map(|one| one.id).collect();
         let mut n_fit = 0;
+        let mut fitting = Documents::default();
         for ids in ids.chunks(ids_at_once(view)) {
             let mut unknown = Vec::new();
             let mut bytes: HashMap<&DocId, u64> = HashMap::new();
@@ -184,17 +209,19 @@ impl Namespace {
                     Latest::Deleted => {}
                 }
             }
-            let stored = self.documents(view, &unknown, &attrs).await?;
+            let mut stored = self.documents(view, &unknown, &attrs).await?;
             for id in ids {
-                let stored = stored.get(id).map(|document| rows::row_bytes(document, 0));
-                let bytes = bytes.get(id).copied().or(stored).unwrap_or(0);
+                let document = stored.remove_entry(id);
+                let found = document.as_ref().map(|(_, one)| rows::row_bytes(one, 0));
+                let bytes = bytes.get(id).copied().or(found).unwrap_or(0);
                 if !take(&mut room, bytes.saturating_add(patch_bytes)) {
-                    return Ok(n_fit);
+                    return Ok((n_fit, fitting));
                 }
+                fitting.extend(document);
                 n_fit += 1;
             }
         }
-        Ok(n_fit)
+        Ok((n_fit, fitting))
     }
 
     /// Reads documents as long as there is room for them.

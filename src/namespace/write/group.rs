@@ -51,11 +51,12 @@ pub(super) struct Commit {
 pub(super) fn evaluate(
     state: &State,
     tail: &Tail,
-    gathered: &Gathered,
+    mut gathered: Gathered,
     requests: &[Request],
     batch: Id16,
 ) -> Result<Group> {
-    let mut draft = Draft::new(state, tail, gathered);
+    let bound = gathered.bound.take();
+    let mut draft = Draft::new(state, tail, &gathered, bound);
     let fates = requests
         .iter()
         .map(|request| draft.add(request))
@@ -70,6 +71,8 @@ pub(super) struct Draft<'a> {
     state: &'a State,
     tail: &'a Tail,
     gathered: &'a Gathered,
+    /// The first request, where it was bound already.
+    bound: Option<BoundWrite>,
     schema: Arc<NamespaceSchema>,
     batches: Vec<RecordBatch>,
     newest: RowMap<DocId, Newest>,
@@ -78,11 +81,17 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(state: &'a State, tail: &'a Tail, gathered: &'a Gathered) -> Self {
+    fn new(
+        state: &'a State,
+        tail: &'a Tail,
+        gathered: &'a Gathered,
+        bound: Option<BoundWrite>,
+    ) -> Self {
         Self {
             state,
             tail,
             gathered,
+            bound,
             schema: Arc::clone(&state.schema),
             batches: Vec::new(),
             newest: RowMap::default(),
@@ -102,8 +111,11 @@ impl<'a> Draft<'a> {
         if self.state.settings().read_only {
             return Fate::Refused(read_only());
         }
-        let outcome = bind::bind(&self.schema, &request.batch)
-            .and_then(|bound| self.take(position, request, bound));
+        let bound = match self.bound.take_if(|_| position == 0) {
+            Some(bound) => Ok(bound),
+            None => bind::bind(&self.schema, &request.batch),
+        };
+        let outcome = bound.and_then(|bound| self.take(position, request, bound));
         match outcome {
             Ok(outcome) => {
                 self.remember(position, request, &outcome);
@@ -162,7 +174,7 @@ impl<'a> Draft<'a> {
         request: &Request,
         bound: BoundWrite,
     ) -> Result<WriteOutcome> {
-        let matched = self.gathered.matched.get(&position);
+        let matched = self.gathered.matched.as_ref().filter(|_| position == 0);
         let changes = Stage::new(self, &bound, &request.batch).run(position, matched)?;
         let Changes {
             newest,

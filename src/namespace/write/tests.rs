@@ -40,7 +40,7 @@ fn documents_without_room_refuse_the_first_request_for_good_and_later_ones_for_n
         ..Gathered::default()
     };
     let requests = [patch(7), patch(8), patch(7)];
-    let group = evaluate(&state, &Tail::default(), &gathered, &requests, Id16(1));
+    let group = evaluate(&state, &Tail::default(), gathered, &requests, Id16(1));
     let fates = group.expect("a group").fates;
     let [
         Fate::Refused(first),

@@ -6,6 +6,7 @@
 mod keeper;
 mod model;
 mod replay;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

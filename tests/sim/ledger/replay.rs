@@ -327,3 +327,136 @@ impl Search<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::model::COUNTER;
+
+    fn world() -> World {
+        World::new(0, false)
+    }
+
+    fn event(sent: u64, answered: u64, request: Option<Request>, heard: Heard) -> Event {
+        Event {
+            by: "a keeper".to_owned(),
+            sent,
+            answered,
+            request,
+            heard,
+        }
+    }
+
+    /// Writes that were acknowledged as the model has them, one after the other.
+    fn history(requests: Vec<Request>) -> (Vec<Event>, State) {
+        let mut state = State::default();
+        let mut events = Vec::new();
+        for (at, request) in (1..).zip(requests) {
+            let (after, done) = request.of(&state).expect("not refused");
+            state = after;
+            let seq = WalSeq(at);
+            events.push(event(
+                at * 10,
+                at * 10 + 1,
+                Some(request),
+                Heard::Done { seq, done },
+            ));
+        }
+        (events, state)
+    }
+
+    fn read(sent: u64, seq: u64, content: &Content) -> Event {
+        let heard = Heard::Read {
+            seq: WalSeq(seq),
+            content: content.clone(),
+            strong: true,
+        };
+        event(sent, sent + 1, None, heard)
+    }
+
+    fn counted(n: i64) -> Vec<Request> {
+        let counts = (0..n).map(|known| Request::count(known, known % 2 == 0));
+        [Request::first()].into_iter().chain(counts).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replay_accepts_what_the_model_says_and_unknown_writes_both_ways() {
+        let (mut events, state) = history(counted(3));
+        let one_more = Request::count(3, true).of(&state).expect("not refused").0;
+        events.push(event(
+            35,
+            u64::MAX,
+            Some(Request::count(3, true)),
+            Heard::Nothing,
+        ));
+        for content in [&state.content, &one_more.content] {
+            let mut events = events.clone();
+            events.push(read(50, 5, content));
+            assert_eq!(violations(&world(), &events, &[]), [""; 0]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replay_refuses_each_wrong_answer() {
+        let (events, state) = history(counted(3));
+        let mut lost = state.content.clone();
+        lost.remove(&1);
+        let mut uncounted = state.content.clone();
+        uncounted.insert(COUNTER, [("g", 1_000), ("n", 2)].into());
+        let again = |at: u64, seq: u64| {
+            let done = Done {
+                n_patched: 1,
+                ..Done::default()
+            };
+            let seq = WalSeq(seq);
+            event(
+                at,
+                at + 1,
+                Some(Request::count(2, true)),
+                Heard::Done { seq, done },
+            )
+        };
+        let unknown = event(45, u64::MAX, Some(Request::count(3, true)), Heard::Nothing);
+        let later = Request::count(3, true).of(&state).expect("not refused").0;
+        for (what, more) in [
+            ("a lost document", vec![read(50, 5, &lost)]),
+            ("a lost increment", vec![read(50, 5, &uncounted)]),
+            ("a condition that did not hold", vec![again(50, 5)]),
+            (
+                "older than what was known",
+                vec![read(50, 3, &state.content)],
+            ),
+            ("before its turn", vec![again(50, 2)]),
+            (
+                "an unknown write before it was sent",
+                vec![read(42, 4, &later.content), unknown],
+            ),
+        ] {
+            let events = [events.clone(), more].concat();
+            assert!(!violations(&world(), &events, &[]).is_empty(), "{what}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replay_asks_for_the_reason_of_a_refusal() {
+        let mut requests = counted(1);
+        requests.extend([true, false].map(Request::read_only));
+        let (events, _) = history(requests);
+        let refusal = |sent, answered| Refusal {
+            by: "a keeper".to_owned(),
+            sent,
+            answered,
+            request: Request::count(1, true),
+            refused: Refused::ReadOnly,
+        };
+        for (sent, answered, founded) in [
+            (12, 13, false),
+            (12, 32, true),
+            (35, 39, true),
+            (50, 51, false),
+        ] {
+            let found = violations(&world(), &events, &[refusal(sent, answered)]);
+            assert_eq!(found.is_empty(), founded, "{sent} to {answered}: {found:?}");
+        }
+    }
+}

@@ -114,6 +114,13 @@ async fn patch_by_filter_does_not_count_what_the_same_request_deleted() {
         let outcome = write(&engine, batch).await;
         assert_eq!(numbers(&outcome.patched_ids), [4, 5, 6, 7], "{place}");
         assert!(!outcome.rows_remaining, "{place}");
+        // 4 and 5 go, and are none of 6 to 9 anyway; with 20 there would be one too many.
+        let mut batch = delete_where(compare("year", CompareOp::Lt, 1_906));
+        batch.patch_by_filter = marking(compare("year", CompareOp::Gte, 1_906)).patch_by_filter;
+        write(&engine, upsert([(20, 1_920)])).await;
+        let parts = ["`patch_by_filter`", "at most 4 rows"];
+        must_refuse(&engine, batch.clone(), parts).await;
+        write(&engine, delete(&[20])).await;
         // 4 goes; of 5 to 9 four may be patched.
         let mut batch = delete_where(compare("year", CompareOp::Eq, 1_904));
         batch.patch_by_filter = marking(Filter::And(Vec::new())).patch_by_filter;

@@ -155,3 +155,46 @@ async fn repeated_partial_write_tells_that_rows_remained() {
         );
     }
 }
+
+#[tokio::test]
+async fn filter_after_a_lost_slot_is_asked_again_of_the_state_that_won() {
+    for flushed in [false, true] {
+        let bucket = memory();
+        let (a, b) = (engine_on(Arc::clone(&bucket), 1), engine_on(bucket, 2));
+        write(&a, upsert((0..4).map(|id| (id, 1_900 + id)))).await;
+        if flushed {
+            a.flush(&name()).await.expect("a flush");
+        }
+        // The other one knows this state, and no newer one.
+        assert_eq!(rows(&b).await.len(), 4);
+        write(&a, upsert([(3, 2_003), (9, 1_909)])).await;
+        write(&a, delete(&[0])).await;
+        let early = compare("year", CompareOp::Lt, 2_000);
+        let outcome = write(&b, patch_where(early, &mark(1))).await;
+        let ids: Vec<u64> = outcome.patched_ids.iter().map(number).collect();
+        assert_eq!(ids, [1, 2, 9], "flushed: {flushed}");
+        let left: Vec<u64> = shown(&b).await.iter().map(|row| row.0).collect();
+        assert_eq!(left, [1, 2, 3, 9], "nothing comes back; flushed: {flushed}");
+        write(&a, upsert([(10, 1_910)])).await;
+        let any = Filter::And(Vec::new());
+        let outcome = write(&b, delete_where(any)).await;
+        assert_eq!(outcome.rows_deleted, Some(5), "flushed: {flushed}");
+    }
+}
+
+#[tokio::test]
+async fn filter_sees_writes_that_came_before_it_at_the_same_moment() {
+    for (place, engine) in libraries().await {
+        let early = || compare("year", CompareOp::Lt, 1_000);
+        for round in 0..10 {
+            let id = 100 + round;
+            let (_, _, deleted) = futures::join!(
+                write(&engine, upsert([(50, 2_000)])),
+                write(&engine, upsert([(id, 10)])),
+                write(&engine, delete_where(early())),
+            );
+            let ids: Vec<u64> = deleted.deleted_ids.iter().map(number).collect();
+            assert_eq!(ids, [id as u64], "{place} {round}");
+        }
+    }
+}
