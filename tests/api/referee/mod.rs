@@ -13,6 +13,7 @@ mod query;
 mod seed;
 mod server;
 mod text;
+mod totals;
 mod value;
 mod verdict;
 mod write;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use make::Plan;
 use model::Model;
+use query::Expected;
 use seed::Seed;
 use server::Server;
 
@@ -170,7 +172,7 @@ impl History {
         let count = |name: &str| answer["performance"][name].as_u64().unwrap_or(0);
         let n_segments = count("segments_searched") + count("segments_pruned");
         tally.spread += u64::from(n_segments > 1 && count("unindexed_rows") > 0);
-        if let Ok(expected) = &expected {
+        if let Ok(Expected::Rows(expected)) = &expected {
             let n_found = expected.found.len();
             tally.telling += u64::from(n_found > 0 && n_found < model.docs.len());
         }

@@ -2,13 +2,16 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::filter;
 use super::model::{ABSENT, Doc, Model, Refused, SEMANTICS, SHAPE};
+use super::totals::Totals;
 use super::value::{Datum, Id, Kind, order, shown, vector};
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 13] = [
+    "aggregate_by",
+    "group_by",
     "rank_by",
     "limit",
     "top_k",
@@ -36,7 +39,14 @@ pub(super) struct Found {
 
 /// What a query should answer.
 #[derive(Debug)]
-pub(super) struct Expected {
+pub(super) enum Expected {
+    Rows(Rows),
+    Totals(Totals),
+}
+
+/// The rows that a query should answer.
+#[derive(Debug)]
+pub(super) struct Rows {
     /// All that match, in order.
     pub(super) found: Vec<Found>,
     pub(super) offset: usize,
@@ -55,6 +65,10 @@ impl Model {
         if !self.exists {
             return Err(ABSENT);
         }
+        self.ask(sent)
+    }
+
+    fn ask(&self, sent: &Map<String, Value>) -> Result<Expected, Refused> {
         if sent.keys().any(|name| !FIELDS.contains(&name.as_str())) {
             return Err(SEMANTICS);
         }
@@ -62,6 +76,22 @@ impl Model {
         let filters = field("filters");
         if let Some(filters) = filters {
             filter::check(self, filters)?;
+        }
+        consistency(field("consistency"))?;
+        let docs = self.docs.iter();
+        let matching = docs.filter(|(id, doc)| {
+            filters.is_none_or(|filters| filter::holds(self, id, doc, filters))
+        });
+        if field("aggregate_by").is_some() {
+            if field("offset").is_some() || field("distance_metric").is_some() {
+                return Err(SEMANTICS);
+            }
+            let matching: Vec<&Doc> = matching.map(|(_, doc)| doc).collect();
+            let totals = self.totals(sent, limit_of(sent)?, &matching)?;
+            return Ok(Expected::Totals(totals));
+        }
+        if field("group_by").is_some() {
+            return Err(SEMANTICS);
         }
         let rank = match field("rank_by") {
             Some(rank) => self.rank(rank, filters.is_some())?,
@@ -77,8 +107,7 @@ impl Model {
                 return Err(SEMANTICS);
             }
         }
-        let (limit, offset) = window(body)?;
-        consistency(field("consistency"))?;
+        let (limit, offset) = window(sent)?;
         let base64 = match field("vector_encoding") {
             None => false,
             Some(Value::String(name)) if name == "float" => false,
@@ -86,13 +115,9 @@ impl Model {
             Some(_) => return Err(SHAPE),
         };
         let columns = self.columns(field("include_attributes"), field("exclude_attributes"))?;
-        let docs = self.docs.iter();
-        let matching = docs.filter(|(id, doc)| {
-            filters.is_none_or(|filters| filter::holds(self, id, doc, filters))
-        });
         let found = self.ranked(&rank, matching);
         let show = |id: &Id, doc: &Doc| {
-            let mut row = serde_json::Map::from_iter([("id".to_owned(), id.shown())]);
+            let mut row = Map::from_iter([("id".to_owned(), id.shown())]);
             for name in &columns {
                 if let Some(datum) = doc.get(name) {
                     let kind = self.attributes[name].kind;
@@ -106,11 +131,11 @@ impl Model {
             dist,
             row: show(id, doc),
         });
-        Ok(Expected {
+        Ok(Expected::Rows(Rows {
             found: found.collect(),
             offset,
             limit,
-        })
+        }))
     }
 
     fn rank(&self, rank: &Value, filtered: bool) -> Result<Rank, Refused> {
@@ -283,26 +308,34 @@ fn distance(metric: &str, query: &[f32], row: &[f32]) -> (f64, f64) {
     (dist, 1e-4 * f64::abs(dist) + 1e-6 * scale)
 }
 
-fn window(body: &Value) -> Result<(usize, usize), Refused> {
-    let whole = |value: &Value| value.as_u64().ok_or(SHAPE);
-    let limit = match (body.get("limit"), body.get("top_k")) {
-        (Some(_), Some(_)) | (None, None) => return Err(SEMANTICS),
+/// `limit`, or `top_k`; none where neither is there.
+fn limit_of(sent: &Map<String, Value>) -> Result<Option<usize>, Refused> {
+    let limit = match (sent.get("limit"), sent.get("top_k")) {
+        (Some(_), Some(_)) => return Err(SEMANTICS),
+        (None, None) => return Ok(None),
         (Some(Value::Object(parts)), None) => parts.get("total").ok_or(SHAPE)?,
         (Some(limit), None) | (None, Some(limit)) => limit,
     };
     if limit.is_null() {
         return Err(SEMANTICS);
     }
-    let limit = whole(limit)?;
-    let offset = match body.get("offset") {
+    let limit = limit.as_u64().ok_or(SHAPE)?;
+    let fits = usize::try_from(limit).ok();
+    let fits = fits.filter(|limit| (1..=10_000).contains(limit));
+    fits.map(Some).ok_or(SEMANTICS)
+}
+
+fn window(sent: &Map<String, Value>) -> Result<(usize, usize), Refused> {
+    let limit = limit_of(sent)?.ok_or(SEMANTICS)?;
+    let offset = match sent.get("offset") {
         None | Some(Value::Null) => 0,
-        Some(offset) => whole(offset)?,
+        Some(offset) => offset.as_u64().ok_or(SHAPE)?,
     };
-    if limit == 0 || limit.saturating_add(offset) > 10_000 {
+    let offset = usize::try_from(offset).map_err(|_| SEMANTICS)?;
+    if limit.saturating_add(offset) > 10_000 {
         return Err(SEMANTICS);
     }
-    let fits = |number: u64| usize::try_from(number).map_err(|_| SEMANTICS);
-    Ok((fits(limit)?, fits(offset)?))
+    Ok((limit, offset))
 }
 
 fn consistency(asked: Option<&Value>) -> Result<(), Refused> {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::model::Refused;
-use super::query::{Expected, Found};
+use super::query::{Expected, Found, Rows};
+use super::totals::{Group, Number, Totals};
 
 /// Compares the answer to a query.
 pub(super) fn of_query(
@@ -16,8 +17,60 @@ pub(super) fn of_query(
         Err(refused) => return refusal(*refused, status, answer),
     };
     if status != 200 {
-        return Err(format!("expected rows, found status {status}"));
+        return Err(format!("expected status 200, found {status}"));
     }
+    of_ask(expected, answer)
+}
+
+fn of_ask(expected: &Expected, answer: &Value) -> Result<(), String> {
+    let there = |name: &str| !answer[name].is_null();
+    let found = ["rows", "aggregations", "aggregation_groups"].map(there);
+    match expected {
+        Expected::Rows(rows) if found == [true, false, false] => of_rows(rows, answer),
+        Expected::Totals(totals) if found == [false, !totals.grouped, totals.grouped] => {
+            of_totals(totals, answer)
+        }
+        other => Err(format!("another kind of answer than {other:?}")),
+    }
+}
+
+fn of_totals(expected: &Totals, answer: &Value) -> Result<(), String> {
+    let wrong = || format!("expected {expected:?}");
+    if !expected.grouped {
+        let same = of_group(&expected.groups[0], &answer["aggregations"]);
+        return same.then_some(()).ok_or_else(wrong);
+    }
+    let found = answer["aggregation_groups"].as_array().ok_or_else(wrong)?;
+    let mut pairs = expected.groups.iter().zip(found);
+    let same =
+        found.len() == expected.groups.len() && pairs.all(|(one, found)| of_group(one, found));
+    same.then_some(()).ok_or_else(wrong)
+}
+
+fn of_group(expected: &Group, found: &Value) -> bool {
+    let n_fields = expected.keys.len() + expected.numbers.len();
+    found
+        .as_object()
+        .is_some_and(|found| found.len() == n_fields)
+        && expected.keys.iter().all(|(name, key)| found[name] == *key)
+        && expected.numbers.iter().all(|(label, number)| {
+            let found = &found[label];
+            match number {
+                Number::Whole(number) => match (i64::try_from(*number), u64::try_from(*number)) {
+                    (Ok(number), _) => *found == json!(number),
+                    (_, Ok(number)) => *found == json!(number),
+                    // Beyond what the reader of this test keeps exact.
+                    _ => found.as_f64() == Some(*number as f64),
+                },
+                Number::Float(number) => {
+                    let near = |found: f64| f64::abs(found - number) <= f64::abs(*number) * 1e-15;
+                    found.is_f64() && found.as_f64().is_some_and(near)
+                }
+            }
+        })
+}
+
+fn of_rows(expected: &Rows, answer: &Value) -> Result<(), String> {
     let rows = answer["rows"].as_array().ok_or("no list of rows")?;
     let window: Vec<&Found> = expected
         .found

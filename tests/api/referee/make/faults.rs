@@ -83,6 +83,33 @@ pub(super) fn spoil_query(seed: &mut Seed, plan: &Plan, model: &Model, body: &mu
     }
 }
 
+/// Spoils a query for numbers.
+pub(super) fn spoil_totals(seed: &mut Seed, plan: &Plan, model: &Model, body: &mut Value) {
+    let names: Vec<&str> = model.attributes.keys().map(String::as_str).collect();
+    let name = names.first().map_or("nope", |_| seed.pick(&names));
+    let many: serde_json::Map<String, Value> = (0..9)
+        .map(|at| (at.to_string(), json!(["Count"])))
+        .collect();
+    let (field, value) = match seed.below(12) {
+        0 => ("aggregate_by", json!({"x": ["Sum", name]})),
+        1 => ("aggregate_by", json!({"x": ["Sum", "nope"]})),
+        2 => ("aggregate_by", json!({"x": ["Mean", name]})),
+        3 => ("aggregate_by", json!(many)),
+        4 => ("group_by", json!([name])),
+        5 => ("group_by", json!([{"e": ["ForEachUnique", name]}])),
+        6 => ("group_by", json!(["id"])),
+        7 => ("group_by", json!([name, name])),
+        8 => ("group_by", json!([{"n": ["ForEachUnique", name]}])),
+        9 => (
+            "group_by",
+            json!([{"e": ["ForEachUnique", name]}, {"f": ["ForEachUnique", name]}]),
+        ),
+        10 => ("filters", wild(seed, plan, model)),
+        _ => ("top_k", json!(3)),
+    };
+    body[field] = value;
+}
+
 /// Spoils a write.
 pub(super) fn spoil_write(seed: &mut Seed, plan: &Plan, model: &Model, body: &mut Value) {
     let names: Vec<&str> = model.attributes.keys().map(String::as_str).collect();
@@ -125,9 +152,17 @@ pub(super) fn spoil_write(seed: &mut Seed, plan: &Plan, model: &Model, body: &mu
         }
         4 => body["delete_by_filter"] = wild(seed, plan, model),
         5 => {
-            let condition = wild(seed, plan, model);
-            let conditions = ["upsert_condition", "patch_condition", "delete_condition"];
-            body[seed.pick(&conditions)] = condition;
+            // A lone condition is wrong already.
+            let (condition, operations) = seed.pick(&[
+                ("upsert_condition", ["upsert_rows", "upsert_columns"]),
+                ("patch_condition", ["patch_rows", "patch_columns"]),
+                ("delete_condition", ["deletes", "deletes"]),
+            ]);
+            let lone = operations.iter().all(|name| body[*name].is_null());
+            body[condition] = match lone {
+                true => json!(["id", "Eq", null]),
+                false => wild(seed, plan, model),
+            };
         }
         6 => body["distance_metric"] = json!(seed.pick(&["manhattan", METRICS[0], METRICS[1]])),
         7 => {

@@ -7,7 +7,7 @@ use super::faults;
 use super::filters::filter;
 use crate::referee::model::Model;
 use crate::referee::seed::Seed;
-use crate::referee::value::Kind;
+use crate::referee::value::{Kind, Scalar};
 
 /// A query; one in a dozen may have a fault.
 pub(in crate::referee) fn query(seed: &mut Seed, plan: &Plan, model: &Model) -> Value {
@@ -17,6 +17,13 @@ pub(in crate::referee) fn query(seed: &mut Seed, plan: &Plan, model: &Model) -> 
     if filtered {
         let depth = seed.below(4);
         body["filters"] = filter(seed, plan, model, depth);
+    }
+    if seed.once_in(6) {
+        totals(seed, model, &mut body);
+        if model.exists && seed.once_in(8) {
+            faults::spoil_totals(seed, plan, model, &mut body);
+        }
+        return body;
     }
     match seed.below(if vectors.is_empty() { 2 } else { 4 }) {
         0 if filtered => {}
@@ -75,6 +82,48 @@ fn order(seed: &mut Seed, model: &Model) -> Value {
             (0..n_keys).map(|_| key(seed)).collect()
         }
     }
+}
+
+fn totals(seed: &mut Seed, model: &Model, body: &mut Value) {
+    let of_kind = |test: fn(Kind) -> bool| -> Vec<&str> {
+        let attributes = model.attributes.iter();
+        let fitting = attributes.filter(|(_, one)| test(one.kind));
+        fitting.map(|(name, _)| name.as_str()).collect()
+    };
+    let filterable = |names: Vec<&'_ str>| -> Vec<String> {
+        let names = names.into_iter();
+        let names = names.filter(|name| model.attributes[*name].filterable);
+        names.map(str::to_owned).collect()
+    };
+    let numeric =
+        of_kind(|kind| matches!(kind, Kind::One(Scalar::Int | Scalar::Uint | Scalar::Float)));
+    let mut folds = json!({"n": seed.pick(&[json!(["Count"]), json!(["Count", "id"])])});
+    for (at, name) in seed.some(&numeric, 3).into_iter().enumerate() {
+        folds[format!("sum {at}")] = json!(["Sum", name]);
+    }
+    body["aggregate_by"] = folds;
+    if seed.once_in(3) {
+        return;
+    }
+    let single = filterable(of_kind(|kind| matches!(kind, Kind::One(_))));
+    let mut by: Vec<Value> = seed
+        .some(&single, 2)
+        .into_iter()
+        .map(Value::String)
+        .collect();
+    let lists = filterable(of_kind(|kind| {
+        matches!(kind, Kind::List(_) | Kind::ListOfUnknown)
+    }));
+    if !lists.is_empty() && seed.below(2) == 0 {
+        by.insert(
+            seed.below(by.len() + 1),
+            json!({"each": ["ForEachUnique", seed.pick(&lists)]}),
+        );
+    }
+    if !by.is_empty() && seed.below(2) == 0 {
+        body[seed.pick(&["limit", "top_k"])] = json!(1 + seed.below(9));
+    }
+    body["group_by"] = json!(by);
 }
 
 fn attributes(seed: &mut Seed, model: &Model, body: &mut Value) {
