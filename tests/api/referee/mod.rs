@@ -8,8 +8,10 @@
 mod filter;
 mod make;
 mod model;
+mod multi;
 mod pattern;
 mod query;
+mod score;
 mod seed;
 mod server;
 mod text;

@@ -23,6 +23,16 @@ pub(super) fn of_query(
 }
 
 fn of_ask(expected: &Expected, answer: &Value) -> Result<(), String> {
+    if let Expected::Several(several) = expected {
+        let results = answer["results"].as_array().ok_or("no list of results")?;
+        if results.len() != several.len() {
+            return Err(format!("expected {} results", several.len()));
+        }
+        let mut pairs = several.iter().zip(results).enumerate();
+        return pairs.try_for_each(|(at, (expected, result))| {
+            of_ask(expected, result).map_err(|difference| format!("result {at}: {difference}"))
+        });
+    }
     let there = |name: &str| !answer[name].is_null();
     let found = ["rows", "aggregations", "aggregation_groups"].map(there);
     match expected {
@@ -72,33 +82,35 @@ fn of_group(expected: &Group, found: &Value) -> bool {
 
 fn of_rows(expected: &Rows, answer: &Value) -> Result<(), String> {
     let rows = answer["rows"].as_array().ok_or("no list of rows")?;
-    let window: Vec<&Found> = expected
-        .found
-        .iter()
-        .skip(expected.offset)
-        .take(expected.limit)
-        .collect();
+    let window = expected.window();
     if rows.len() != window.len() {
         return Err(format!("expected {} rows: {}", window.len(), show(&window)));
     }
     let mut before: Option<(&Found, f64)> = None;
     for (at, (row, wanted)) in rows.iter().zip(&window).enumerate() {
+        let mut row = row.clone();
+        let names = wanted.computed.iter().map(|(name, _)| name);
+        let fields = row.as_object_mut().ok_or("no row")?;
+        let computed: Vec<Option<Value>> = names.map(|name| fields.remove(name)).collect();
+        let dist = fields.remove("$dist");
         let Some((place, margin)) = wanted.dist else {
-            if *row != wanted.row {
+            if row != wanted.row || dist.is_some() || !near(wanted, &computed) {
                 return Err(format!(
-                    "row {at}: expected {}: {}",
+                    "row {at}: expected {} {:?}: {}",
                     wanted.row,
+                    wanted.computed,
                     show(&window)
                 ));
             }
             continue;
         };
         // Near ties may change places: the row must be as far as the one expected here, and as far as it says.
-        let mut row = row.clone();
-        let dist = row.as_object_mut().and_then(|row| row.remove("$dist"));
         let dist = dist.as_ref().and_then(Value::as_f64).ok_or("no $dist")?;
         let found = expected.found.iter().find(|one| one.row == row);
         let found = found.ok_or_else(|| format!("row {at}: not to be found: {}", show(&window)))?;
+        if !near(found, &computed) {
+            return Err(format!("row {at}: expected {:?}", found.computed));
+        }
         let (own, own_margin) = found.dist.ok_or("no distance")?;
         if f64::abs(own - dist) > own_margin || f64::abs(place - own) > margin + own_margin {
             return Err(format!(
@@ -107,8 +119,11 @@ fn of_rows(expected: &Rows, answer: &Value) -> Result<(), String> {
             ));
         }
         if let Some((one, one_dist)) = before {
-            let falling = dist < one_dist || dist == one_dist && found.id <= one.id;
-            if falling {
+            let early = match expected.descending {
+                true => dist > one_dist,
+                false => dist < one_dist,
+            };
+            if early || dist == one_dist && found.id <= one.id {
                 return Err(format!("row {at}: does not come after the one before"));
             }
         }
@@ -165,6 +180,18 @@ pub(super) fn refusal(refused: Refused, status: u16, answer: &Value) -> Result<(
         return Ok(());
     }
     Err(format!("expected status {refused}, found {status}"))
+}
+
+/// Whether what is computed of a row is near what it should be.
+fn near(wanted: &Found, computed: &[Option<Value>]) -> bool {
+    let mut pairs = wanted.computed.iter().zip(computed);
+    pairs.all(|((_, wanted), found)| match (wanted, found) {
+        (None, None) => true,
+        (Some((wanted, margin)), Some(found)) => found
+            .as_f64()
+            .is_some_and(|found| f64::abs(found - wanted) <= *margin),
+        _ => false,
+    })
 }
 
 fn show(window: &[&Found]) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::filters::wild;
-use super::{METRICS, Plan};
+use super::{METRICS, Plan, scores};
 use crate::referee::model::Model;
 use crate::referee::seed::Seed;
 
@@ -15,7 +15,19 @@ pub(super) fn spoil_query(seed: &mut Seed, plan: &Plan, model: &Model, body: &mu
     }
     let names: Vec<&str> = model.attributes.keys().map(String::as_str).collect();
     let name = names.first().map_or("id", |_| seed.pick(&names));
-    match seed.below(8) {
+    match seed.below(9) {
+        8 => {
+            remove(body, "compute_attributes");
+            body[seed.pick(&["rank_by", "rank_by", "compute_attributes"])] = json!({});
+            let wrong = scores::wild(seed, name);
+            match body["rank_by"] == json!({}) {
+                true => {
+                    remove(body, "distance_metric");
+                    body["rank_by"] = wrong;
+                }
+                false => body["compute_attributes"] = json!({"own score": wrong}),
+            }
+        }
         0 => {
             let limits = [
                 json!(0),
@@ -107,6 +119,32 @@ pub(super) fn spoil_totals(seed: &mut Seed, plan: &Plan, model: &Model, body: &m
         10 => ("filters", wild(seed, plan, model)),
         _ => ("top_k", json!(3)),
     };
+    body[field] = value;
+}
+
+/// Spoils several queries at once.
+pub(super) fn spoil_several(seed: &mut Seed, body: &mut Value) {
+    let (field, value) = seed.pick(&[
+        ("queries", json!([])),
+        ("queries", json!({})),
+        (
+            "queries",
+            json!([{"rank_by": ["id", "asc"]}, {"rank_by": ["id", "asc"], "limit": 1}]),
+        ),
+        (
+            "queries",
+            json!(vec![json!({"rank_by": ["id", "asc"], "limit": 1}); 17]),
+        ),
+        ("rerank_by", json!(["RRF", {"weights": [1]}])),
+        ("rerank_by", json!(["RRF", {"rank_constant": 0}])),
+        ("rerank_by", json!(["Mean"])),
+        ("limit", json!(0)),
+        ("filters", json!(["id", "NotEq", null])),
+    ]);
+    remove(body, "limit");
+    remove(body, "offset");
+    let plain = json!({"rank_by": ["id", "asc"], "limit": 1});
+    body["queries"] = json!([plain, plain]);
     body[field] = value;
 }
 
