@@ -47,6 +47,8 @@ struct Tally {
     telling: u64,
     /// Queries whose documents lie in memory and in several segments.
     spread: u64,
+    /// Segments that queries left out by their smallest and largest values.
+    pruned: u64,
     flushes: u64,
     restarts: u64,
 }
@@ -173,6 +175,7 @@ impl History {
         let expected = model.query(query);
         let count = |name: &str| answer["performance"][name].as_u64().unwrap_or(0);
         let n_segments = count("segments_searched") + count("segments_pruned");
+        tally.pruned += count("segments_pruned");
         tally.spread += u64::from(n_segments > 1 && count("unindexed_rows") > 0);
         if let Ok(Expected::Rows(expected)) = &expected {
             let n_found = expected.found.len();
