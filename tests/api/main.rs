@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 mod engine;
 mod filters;
+mod hostile;
 mod logs;
 mod memory;
 mod referee;

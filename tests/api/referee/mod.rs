@@ -8,11 +8,14 @@
 mod filter;
 mod make;
 mod model;
+mod multi;
 mod pattern;
 mod query;
+mod score;
 mod seed;
 mod server;
 mod text;
+mod totals;
 mod value;
 mod verdict;
 mod write;
@@ -23,6 +26,7 @@ use serde_json::{Value, json};
 
 use make::Plan;
 use model::Model;
+use query::Expected;
 use seed::Seed;
 use server::Server;
 
@@ -43,6 +47,8 @@ struct Tally {
     telling: u64,
     /// Queries whose documents lie in memory and in several segments.
     spread: u64,
+    /// Segments that queries left out by their smallest and largest values.
+    pruned: u64,
     flushes: u64,
     restarts: u64,
 }
@@ -169,8 +175,9 @@ impl History {
         let expected = model.query(query);
         let count = |name: &str| answer["performance"][name].as_u64().unwrap_or(0);
         let n_segments = count("segments_searched") + count("segments_pruned");
+        tally.pruned += count("segments_pruned");
         tally.spread += u64::from(n_segments > 1 && count("unindexed_rows") > 0);
-        if let Ok(expected) = &expected {
+        if let Ok(Expected::Rows(expected)) = &expected {
             let n_found = expected.found.len();
             tally.telling += u64::from(n_found > 0 && n_found < model.docs.len());
         }

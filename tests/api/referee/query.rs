@@ -2,13 +2,18 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::filter;
 use super::model::{ABSENT, Doc, Model, Refused, SEMANTICS, SHAPE};
+use super::score::Score;
+use super::totals::Totals;
 use super::value::{Datum, Id, Kind, order, shown, vector};
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 14] = [
+    "compute_attributes",
+    "aggregate_by",
+    "group_by",
     "rank_by",
     "limit",
     "top_k",
@@ -30,23 +35,53 @@ pub(super) type Dist = Option<(f64, f64)>;
 pub(super) struct Found {
     pub(super) id: Id,
     pub(super) dist: Dist,
-    /// The row as it comes back, but for the distance.
+    /// The row as it comes back, but for the distance and what is computed.
     pub(super) row: Value,
+    /// What is computed; none is left out.
+    pub(super) computed: Vec<(String, Dist)>,
 }
 
 /// What a query should answer.
 #[derive(Debug)]
-pub(super) struct Expected {
+pub(super) enum Expected {
+    Rows(Rows),
+    Totals(Totals),
+    Several(Vec<Expected>),
+}
+
+/// The rows that a query should answer.
+#[derive(Debug)]
+pub(super) struct Rows {
     /// All that match, in order.
     pub(super) found: Vec<Found>,
     pub(super) offset: usize,
     pub(super) limit: usize,
+    /// Whether the largest `$dist` comes first.
+    pub(super) descending: bool,
+}
+
+impl Rows {
+    /// Those that come back.
+    pub(super) fn window(&self) -> Vec<&Found> {
+        self.found
+            .iter()
+            .skip(self.offset)
+            .take(self.limit)
+            .collect()
+    }
 }
 
 /// How documents are ranked.
 enum Rank {
     Order(Vec<(String, bool)>),
     Vector(String, Vec<f32>),
+    Score(Score),
+}
+
+/// What is computed of a document.
+enum Compute {
+    Score(Score),
+    Distance(String, Vec<f32>),
 }
 
 impl Model {
@@ -55,6 +90,19 @@ impl Model {
         if !self.exists {
             return Err(ABSENT);
         }
+        if sent
+            .get("queries")
+            .is_some_and(|queries| !queries.is_null())
+        {
+            return self.several(sent).map(Expected::Several);
+        }
+        let field = |name: &str| sent.get(name).filter(|value| !value.is_null());
+        consistency(field("consistency"))?;
+        self.ask(sent, encoding(field("vector_encoding"))?)
+    }
+
+    /// Answers one question.
+    pub(super) fn ask(&self, sent: &Map<String, Value>, base64: bool) -> Result<Expected, Refused> {
         if sent.keys().any(|name| !FIELDS.contains(&name.as_str())) {
             return Err(SEMANTICS);
         }
@@ -62,6 +110,21 @@ impl Model {
         let filters = field("filters");
         if let Some(filters) = filters {
             filter::check(self, filters)?;
+        }
+        let docs = self.docs.iter();
+        let matching = docs.filter(|(id, doc)| {
+            filters.is_none_or(|filters| filter::holds(self, id, doc, filters))
+        });
+        if field("aggregate_by").is_some() {
+            if field("offset").is_some() || field("distance_metric").is_some() {
+                return Err(SEMANTICS);
+            }
+            let matching: Vec<&Doc> = matching.map(|(_, doc)| doc).collect();
+            let totals = self.totals(sent, limit_of(sent)?, &matching)?;
+            return Ok(Expected::Totals(totals));
+        }
+        if field("group_by").is_some() {
+            return Err(SEMANTICS);
         }
         let rank = match field("rank_by") {
             Some(rank) => self.rank(rank, filters.is_some())?,
@@ -73,26 +136,19 @@ impl Model {
             if !["cosine_distance", "euclidean_squared", "dot_product"].contains(&metric) {
                 return Err(SHAPE);
             }
-            if matches!(rank, Rank::Order(_)) || self.metric.as_deref() != Some(metric) {
+            if !matches!(rank, Rank::Vector(..)) || self.metric.as_deref() != Some(metric) {
                 return Err(SEMANTICS);
             }
         }
-        let (limit, offset) = window(body)?;
-        consistency(field("consistency"))?;
-        let base64 = match field("vector_encoding") {
-            None => false,
-            Some(Value::String(name)) if name == "float" => false,
-            Some(Value::String(name)) if name == "base64" => true,
-            Some(_) => return Err(SHAPE),
-        };
+        let (limit, offset) = window(sent)?;
         let columns = self.columns(field("include_attributes"), field("exclude_attributes"))?;
-        let docs = self.docs.iter();
-        let matching = docs.filter(|(id, doc)| {
-            filters.is_none_or(|filters| filter::holds(self, id, doc, filters))
-        });
-        let found = self.ranked(&rank, matching);
+        let computed = self.computed(field("compute_attributes"))?;
+        let mut found = self.ranked(&rank, matching);
+        if let Some(per) = sent.get("limit").and_then(|limit| limit.get("per")) {
+            self.limit_alike(per, &rank, &columns, &mut found)?;
+        }
         let show = |id: &Id, doc: &Doc| {
-            let mut row = serde_json::Map::from_iter([("id".to_owned(), id.shown())]);
+            let mut row = Map::from_iter([("id".to_owned(), id.shown())]);
             for name in &columns {
                 if let Some(datum) = doc.get(name) {
                     let kind = self.attributes[name].kind;
@@ -101,16 +157,23 @@ impl Model {
             }
             Value::Object(row)
         };
+        let compute = |id: &Id, doc: &Doc| {
+            let computed = computed.iter();
+            let computed = computed.map(|(name, one)| (name.clone(), self.compute(one, id, doc)));
+            computed.collect()
+        };
         let found = found.into_iter().map(|(id, doc, dist)| Found {
             id: id.clone(),
             dist,
             row: show(id, doc),
+            computed: compute(id, doc),
         });
-        Ok(Expected {
+        Ok(Expected::Rows(Rows {
             found: found.collect(),
             offset,
             limit,
-        })
+            descending: matches!(rank, Rank::Score(_)),
+        }))
     }
 
     fn rank(&self, rank: &Value, filtered: bool) -> Result<Rank, Refused> {
@@ -134,18 +197,95 @@ impl Model {
                 if how == "kNN" && !filtered {
                     return Err(SEMANTICS);
                 }
-                let attribute = self.attributes.get(name).ok_or(SEMANTICS)?;
-                let Kind::Vector(dims) = attribute.kind else {
-                    return Err(SEMANTICS);
-                };
-                let query = vector(query).ok_or(SEMANTICS)?;
-                if query.len() != dims {
-                    return Err(SEMANTICS);
-                }
+                let query = self.query_vector(name, query)?;
                 Ok(Rank::Vector(name.clone(), query))
             }
-            _ => Err(SHAPE),
+            [Value::String(_), Value::String(_)] if parts[0] != "Attribute" => Err(SHAPE),
+            _ => Score::read(self, rank).map(Rank::Score),
         }
+    }
+
+    fn query_vector(&self, name: &str, query: &Value) -> Result<Vec<f32>, Refused> {
+        let attribute = self.attributes.get(name).ok_or(SEMANTICS)?;
+        let query = vector(query).ok_or(SEMANTICS)?;
+        match attribute.kind == Kind::Vector(query.len()) {
+            true => Ok(query),
+            false => Err(SEMANTICS),
+        }
+    }
+
+    fn computed(&self, sent: Option<&Value>) -> Result<Vec<(String, Compute)>, Refused> {
+        let nothing = Map::new();
+        let sent = match sent {
+            Some(sent) => sent.as_object().ok_or(SHAPE)?,
+            None => &nothing,
+        };
+        let read = |(name, one): (&String, &Value)| {
+            if self.attributes.contains_key(name) || name == "id" || name.starts_with('$') {
+                return Err(SEMANTICS);
+            }
+            let compute = match one.as_array().map(Vec::as_slice) {
+                Some([Value::String(of), Value::String(how), query]) if how == "VectorDist" => {
+                    Compute::Distance(of.clone(), self.query_vector(of, query)?)
+                }
+                _ => Compute::Score(Score::read(self, one)?),
+            };
+            Ok((name.clone(), compute))
+        };
+        sent.iter().map(read).collect()
+    }
+
+    fn compute(&self, compute: &Compute, id: &Id, doc: &Doc) -> Dist {
+        match compute {
+            Compute::Score(score) => {
+                let score = score.of(self, id, doc).0.unwrap_or(0.0);
+                Some((score, 1e-9 * score))
+            }
+            Compute::Distance(name, query) => match doc.get(name) {
+                Some(Datum::Vector(row)) => Some(distance(self.metric(), query, row)),
+                _ => None,
+            },
+        }
+    }
+
+    fn metric(&self) -> &str {
+        self.metric.as_deref().expect("vectors have a metric")
+    }
+
+    /// Leaves out rows of which there are enough alike before them.
+    fn limit_alike(
+        &self,
+        per: &Value,
+        rank: &Rank,
+        columns: &[String],
+        found: &mut Vec<(&Id, &Doc, Dist)>,
+    ) -> Result<(), Refused> {
+        let names = per["attributes"].as_array().ok_or(SHAPE)?.iter();
+        let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+        let limit = total(&per["limit"])?;
+        let single = |name: &&str| {
+            let attribute = self.attributes.get(*name);
+            let single = attribute.is_some_and(|one| matches!(one.kind, Kind::One(_)));
+            single && columns.iter().any(|column| column == name)
+        };
+        if names.is_empty() || !names.iter().all(single) || matches!(rank, Rank::Vector(..)) {
+            return Err(SEMANTICS);
+        }
+        let mut seen: Vec<(Vec<Option<&Datum>>, usize)> = Vec::new();
+        found.retain(|(_, doc, _)| {
+            let key: Vec<Option<&Datum>> = names.iter().map(|name| doc.get(*name)).collect();
+            match seen.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, count)) => {
+                    *count += 1;
+                    *count <= limit
+                }
+                None => {
+                    seen.push((key, 1));
+                    true
+                }
+            }
+        });
+        Ok(())
     }
 
     fn orderable(&self, name: &str) -> Result<(), Refused> {
@@ -209,12 +349,24 @@ impl Model {
                 });
                 found
             }
+            Rank::Score(score) => {
+                let mut found: Vec<_> = matching
+                    .filter_map(|(id, doc)| {
+                        let (score, found) = score.of(self, id, doc);
+                        let score = score.unwrap_or(0.0);
+                        found.then_some((id, doc, Some((score, 1e-9 * score))))
+                    })
+                    .collect();
+                // Stable, and they come in the order of ids.
+                let score = |found: Dist| found.expect("a score").0;
+                found.sort_by(|one, other| score(other.2).total_cmp(&score(one.2)));
+                found
+            }
             Rank::Vector(name, query) => {
-                let metric = self.metric.as_deref().expect("vectors have a metric");
                 let mut found: Vec<_> = matching
                     .filter_map(|(id, doc)| match doc.get(name) {
                         Some(Datum::Vector(row)) => {
-                            Some((id, doc, Some(distance(metric, query, row))))
+                            Some((id, doc, Some(distance(self.metric(), query, row))))
                         }
                         _ => None,
                     })
@@ -280,32 +432,56 @@ fn distance(metric: &str, query: &[f32], row: &[f32]) -> (f64, f64) {
         }
         _ => (-dot, product),
     };
-    (dist, 1e-4 * f64::abs(dist) + 1e-6 * scale)
+    // Adding nothing makes -0.0, which sorts by itself, 0.0.
+    (dist + 0.0, 1e-4 * f64::abs(dist) + 1e-6 * scale)
 }
 
-fn window(body: &Value) -> Result<(usize, usize), Refused> {
-    let whole = |value: &Value| value.as_u64().ok_or(SHAPE);
-    let limit = match (body.get("limit"), body.get("top_k")) {
-        (Some(_), Some(_)) | (None, None) => return Err(SEMANTICS),
-        (Some(Value::Object(parts)), None) => parts.get("total").ok_or(SHAPE)?,
-        (Some(limit), None) | (None, Some(limit)) => limit,
+/// `limit`, or `top_k`; none where neither is there.
+fn limit_of(sent: &Map<String, Value>) -> Result<Option<usize>, Refused> {
+    match (sent.get("limit"), sent.get("top_k")) {
+        (Some(_), Some(_)) => Err(SEMANTICS),
+        (None, None) => Ok(None),
+        (Some(limit), None) | (None, Some(limit)) => total(limit).map(Some),
+    }
+}
+
+/// A number of rows.
+pub(super) fn total(limit: &Value) -> Result<usize, Refused> {
+    let limit = match limit {
+        Value::Object(parts) => parts.get("total").ok_or(SHAPE)?,
+        limit => limit,
     };
     if limit.is_null() {
         return Err(SEMANTICS);
     }
-    let limit = whole(limit)?;
-    let offset = match body.get("offset") {
-        None | Some(Value::Null) => 0,
-        Some(offset) => whole(offset)?,
-    };
-    if limit == 0 || limit.saturating_add(offset) > 10_000 {
-        return Err(SEMANTICS);
-    }
-    let fits = |number: u64| usize::try_from(number).map_err(|_| SEMANTICS);
-    Ok((fits(limit)?, fits(offset)?))
+    let fits = usize::try_from(limit.as_u64().ok_or(SHAPE)?).ok();
+    let fits = fits.filter(|limit| (1..=10_000).contains(limit));
+    fits.ok_or(SEMANTICS)
 }
 
-fn consistency(asked: Option<&Value>) -> Result<(), Refused> {
+pub(super) fn encoding(asked: Option<&Value>) -> Result<bool, Refused> {
+    match asked {
+        None => Ok(false),
+        Some(Value::String(name)) if name == "float" => Ok(false),
+        Some(Value::String(name)) if name == "base64" => Ok(true),
+        Some(_) => Err(SHAPE),
+    }
+}
+
+fn window(sent: &Map<String, Value>) -> Result<(usize, usize), Refused> {
+    let limit = limit_of(sent)?.ok_or(SEMANTICS)?;
+    let offset = match sent.get("offset") {
+        None | Some(Value::Null) => 0,
+        Some(offset) => offset.as_u64().ok_or(SHAPE)?,
+    };
+    let offset = usize::try_from(offset).map_err(|_| SEMANTICS)?;
+    if limit.saturating_add(offset) > 10_000 {
+        return Err(SEMANTICS);
+    }
+    Ok((limit, offset))
+}
+
+pub(super) fn consistency(asked: Option<&Value>) -> Result<(), Refused> {
     let Some(asked) = asked else {
         return Ok(());
     };

@@ -142,7 +142,8 @@ pub(super) fn read_scalar(scalar: Scalar, value: &Value) -> Option<Datum> {
         Scalar::Text => value.as_str().map(|text| Datum::Text(text.to_owned())),
         Scalar::Int => value.as_i64().map(|int| Datum::Whole(int.into())),
         Scalar::Uint => value.as_u64().map(|int| Datum::Whole(int.into())),
-        Scalar::Float => value.as_f64().map(Datum::Float),
+        // Adding nothing makes -0.0, which is equal, 0.0.
+        Scalar::Float => value.as_f64().map(|float| Datum::Float(float + 0.0)),
         Scalar::Uuid => text::uuid(value.as_str()?).map(Datum::Text),
         Scalar::Time => text::milliseconds(value.as_str()?).map(|ms| Datum::Whole(ms.into())),
         Scalar::Bool => value.as_bool().map(Datum::Bool),

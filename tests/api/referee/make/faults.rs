@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::filters::wild;
-use super::{METRICS, Plan};
+use super::{METRICS, Plan, scores};
 use crate::referee::model::Model;
 use crate::referee::seed::Seed;
 
@@ -15,7 +15,19 @@ pub(super) fn spoil_query(seed: &mut Seed, plan: &Plan, model: &Model, body: &mu
     }
     let names: Vec<&str> = model.attributes.keys().map(String::as_str).collect();
     let name = names.first().map_or("id", |_| seed.pick(&names));
-    match seed.below(8) {
+    match seed.below(9) {
+        8 => {
+            remove(body, "compute_attributes");
+            body[seed.pick(&["rank_by", "rank_by", "compute_attributes"])] = json!({});
+            let wrong = scores::wild(seed, name);
+            match body["rank_by"] == json!({}) {
+                true => {
+                    remove(body, "distance_metric");
+                    body["rank_by"] = wrong;
+                }
+                false => body["compute_attributes"] = json!({"own score": wrong}),
+            }
+        }
         0 => {
             let limits = [
                 json!(0),
@@ -83,6 +95,59 @@ pub(super) fn spoil_query(seed: &mut Seed, plan: &Plan, model: &Model, body: &mu
     }
 }
 
+/// Spoils a query for numbers.
+pub(super) fn spoil_totals(seed: &mut Seed, plan: &Plan, model: &Model, body: &mut Value) {
+    let names: Vec<&str> = model.attributes.keys().map(String::as_str).collect();
+    let name = names.first().map_or("nope", |_| seed.pick(&names));
+    let many: serde_json::Map<String, Value> = (0..9)
+        .map(|at| (at.to_string(), json!(["Count"])))
+        .collect();
+    let (field, value) = match seed.below(12) {
+        0 => ("aggregate_by", json!({"x": ["Sum", name]})),
+        1 => ("aggregate_by", json!({"x": ["Sum", "nope"]})),
+        2 => ("aggregate_by", json!({"x": ["Mean", name]})),
+        3 => ("aggregate_by", json!(many)),
+        4 => ("group_by", json!([name])),
+        5 => ("group_by", json!([{"e": ["ForEachUnique", name]}])),
+        6 => ("group_by", json!(["id"])),
+        7 => ("group_by", json!([name, name])),
+        8 => ("group_by", json!([{"n": ["ForEachUnique", name]}])),
+        9 => (
+            "group_by",
+            json!([{"e": ["ForEachUnique", name]}, {"f": ["ForEachUnique", name]}]),
+        ),
+        10 => ("filters", wild(seed, plan, model)),
+        _ => ("top_k", json!(3)),
+    };
+    body[field] = value;
+}
+
+/// Spoils several queries at once.
+pub(super) fn spoil_several(seed: &mut Seed, body: &mut Value) {
+    let (field, value) = seed.pick(&[
+        ("queries", json!([])),
+        ("queries", json!({})),
+        (
+            "queries",
+            json!([{"rank_by": ["id", "asc"]}, {"rank_by": ["id", "asc"], "limit": 1}]),
+        ),
+        (
+            "queries",
+            json!(vec![json!({"rank_by": ["id", "asc"], "limit": 1}); 17]),
+        ),
+        ("rerank_by", json!(["RRF", {"weights": [1]}])),
+        ("rerank_by", json!(["RRF", {"rank_constant": 0}])),
+        ("rerank_by", json!(["Mean"])),
+        ("limit", json!(0)),
+        ("filters", json!(["id", "NotEq", null])),
+    ]);
+    remove(body, "limit");
+    remove(body, "offset");
+    let plain = json!({"rank_by": ["id", "asc"], "limit": 1});
+    body["queries"] = json!([plain, plain]);
+    body[field] = value;
+}
+
 /// Spoils a write.
 pub(super) fn spoil_write(seed: &mut Seed, plan: &Plan, model: &Model, body: &mut Value) {
     let names: Vec<&str> = model.attributes.keys().map(String::as_str).collect();
@@ -125,9 +190,17 @@ pub(super) fn spoil_write(seed: &mut Seed, plan: &Plan, model: &Model, body: &mu
         }
         4 => body["delete_by_filter"] = wild(seed, plan, model),
         5 => {
-            let condition = wild(seed, plan, model);
-            let conditions = ["upsert_condition", "patch_condition", "delete_condition"];
-            body[seed.pick(&conditions)] = condition;
+            // A lone condition is wrong already.
+            let (condition, operations) = seed.pick(&[
+                ("upsert_condition", ["upsert_rows", "upsert_columns"]),
+                ("patch_condition", ["patch_rows", "patch_columns"]),
+                ("delete_condition", ["deletes", "deletes"]),
+            ]);
+            let lone = operations.iter().all(|name| body[*name].is_null());
+            body[condition] = match lone {
+                true => json!(["id", "Eq", null]),
+                false => wild(seed, plan, model),
+            };
         }
         6 => body["distance_metric"] = json!(seed.pick(&["manhattan", METRICS[0], METRICS[1]])),
         7 => {

@@ -24,7 +24,7 @@ pub(super) fn filter(seed: &mut Seed, plan: &Plan, model: &Model, depth: usize) 
     }
 }
 
-fn leaf(seed: &mut Seed, plan: &Plan, model: &Model) -> Value {
+pub(super) fn leaf(seed: &mut Seed, plan: &Plan, model: &Model) -> Value {
     let attributes: Vec<_> = model
         .attributes
         .iter()

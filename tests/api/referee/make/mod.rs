@@ -4,6 +4,7 @@
 mod faults;
 mod filters;
 mod queries;
+mod scores;
 mod writes;
 
 use serde_json::{Map, Value, json};
