@@ -22,12 +22,14 @@ mod degraded;
 mod fencing;
 mod flush;
 mod freshness;
+mod json;
 mod marks;
 mod opening;
 mod replaced;
 mod segments;
 mod settings;
 mod stopped;
+mod vectors;
 mod writes;
 
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
