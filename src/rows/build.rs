@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float32Array,
-    Float64Builder, Int64Builder, ListArray, NullBufferBuilder, RecordBatch, StringBuilder,
-    TimestampMillisecondBuilder, UInt64Builder,
+    ArrayRef, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, ListArray,
+    NullBufferBuilder, RecordBatch, StringBuilder, TimestampMillisecondBuilder, UInt64Builder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
+use super::vectors::VectorBuilder;
 use super::{ids, layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{
@@ -155,55 +155,6 @@ impl ListBuilder {
     }
 }
 
-/// Builds one column of vectors, row after row in one buffer.
-#[derive(Debug)]
-pub struct VectorBuilder {
-    dims: usize,
-    values: Vec<f32>,
-    nulls: NullBufferBuilder,
-}
-
-impl VectorBuilder {
-    fn new(dims: u32, rows: usize) -> Self {
-        let dims = dims as usize;
-        Self {
-            dims,
-            // Room is bounded: a schema may be wider than what the rows bring.
-            values: Vec::with_capacity(rows.saturating_mul(dims).min(1 << 20)),
-            nulls: NullBufferBuilder::new(rows),
-        }
-    }
-
-    /// Adds a vector. Errors: `Internal` if it has other dimensions.
-    pub fn push(&mut self, vector: &[f32]) -> Result<()> {
-        if vector.len() != self.dims {
-            return Err(Error::internal(format!(
-                "vector column of {} dimensions: found {}",
-                self.dims,
-                vector.len()
-            )));
-        }
-        self.values.extend_from_slice(vector);
-        self.nulls.append_non_null();
-        Ok(())
-    }
-
-    fn push_null(&mut self) {
-        self.values.resize(self.values.len() + self.dims, 0.0);
-        self.nulls.append_null();
-    }
-
-    fn finish(mut self) -> Result<ArrayRef> {
-        let list = FixedSizeListArray::try_new(
-            layout::item_field(DataType::Float32),
-            i32::try_from(self.dims).map_err(|_| column_too_large())?,
-            Arc::new(Float32Array::from(self.values)),
-            self.nulls.finish(),
-        );
-        Ok(Arc::new(list.map_err(broken)?))
-    }
-}
-
 /// What a column is built with.
 #[derive(Debug)]
 pub enum ColumnKind {
@@ -231,7 +182,9 @@ impl ColumnBuilder {
             AttributeType::ArrayUnknown => {
                 ColumnKind::List(ListBuilder::new(ScalarType::Bool, rows))
             }
-            AttributeType::Vector { dims } => ColumnKind::Vector(VectorBuilder::new(dims, rows)),
+            AttributeType::Vector { dims, element } => {
+                ColumnKind::Vector(VectorBuilder::new(dims, element, rows))
+            }
         };
         Self { rows: 0, kind }
     }

@@ -5,9 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDate;
 use uuid::Uuid;
 
+use super::vectors::holds;
 use crate::error::{Error, Result};
 use crate::types::document::RawValue;
-use crate::types::{DocId, IdKind, ScalarType, Timestamp, Value, limits};
+use crate::types::{DocId, IdKind, ScalarType, Timestamp, Value, VectorElement, limits};
 
 /// A value that does not fit: what was expected and what was found, for the caller to say where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +169,40 @@ pub fn vector(raw: &RawValue, out: &mut Vec<f32>) -> Result<(), Mismatch> {
             "finite 32-bit floats",
             format!("{} at position {at}", out[at]),
         )),
+    }
+}
+
+/// Decodes a vector that is to be stored in a width, as `vector` does; the numbers are not rounded yet.
+///
+/// Errors: as `vector`; a mismatch for a number that the width does not hold: beyond 16-bit floats once
+/// rounded, or no whole number of 8 bits.
+pub fn vector_of(
+    element: VectorElement,
+    raw: &RawValue,
+    out: &mut Vec<f32>,
+) -> Result<(), Mismatch> {
+    vector(raw, out)?;
+    let expected = match element {
+        VectorElement::F32 => return Ok(()),
+        VectorElement::F16 => "numbers that round to finite 16-bit floats",
+        VectorElement::I8 => "whole numbers from -128 to 127",
+    };
+    let refused = |found: &dyn std::fmt::Display, at: usize| {
+        Err(Mismatch::new(expected, format!("{found} at position {at}")))
+    };
+    // Before what is next to a whole number became one as f32.
+    if let (VectorElement::I8, RawValue::Numbers { values, .. }) = (element, raw)
+        && let Some((at, number)) = values
+            .iter()
+            .enumerate()
+            .find(|(_, number)| number.fract() != 0.0)
+    {
+        return refused(number, at);
+    }
+    let mut numbers = out.iter().enumerate();
+    match numbers.find(|(_, number)| !holds(element, **number)) {
+        None => Ok(()),
+        Some((at, number)) => refused(number, at),
     }
 }
 

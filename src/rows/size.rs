@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 
 /// Sums the logical bytes of all values, ids included: 8 for numbers and datetimes, 16 for uuids, 1 for
-/// booleans, 4 per vector dimension, UTF-8 length for text; nulls weigh nothing.
+/// booleans, 4, 2 or 1 per vector dimension, UTF-8 length for text; nulls weigh nothing.
 pub fn logical_bytes(batch: &RecordBatch) -> u64 {
     batch
         .columns()
@@ -39,7 +39,10 @@ fn range_bytes(column: &dyn Array, start: usize, end: usize) -> u64 {
     let width = match column.data_type() {
         DataType::Boolean => 1,
         DataType::FixedSizeBinary(width) => u64::try_from(*width).unwrap_or(0),
-        DataType::FixedSizeList(_, dims) => u64::try_from(*dims).unwrap_or(0) * 4,
+        DataType::FixedSizeList(item, dims) => {
+            let width = item.data_type().primitive_width().unwrap_or(0) as u64;
+            u64::try_from(*dims).unwrap_or(0) * width
+        }
         _ => 8,
     };
     let nulls = match column.nulls() {

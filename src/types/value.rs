@@ -54,6 +54,40 @@ impl ScalarType {
     }
 }
 
+/// How one number of a dense vector is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum VectorElement {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float: 11 bits of precision, up to 65,504.
+    F16,
+    /// Signed 8-bit integer.
+    I8,
+}
+
+impl VectorElement {
+    /// All widths.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::I8];
+
+    /// The name the API uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I8 => "i8",
+        }
+    }
+
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::I8 => 1,
+        }
+    }
+}
+
 /// The type of an attribute. Written `string`, `[]int`, `[128]f32` and so on in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -64,10 +98,12 @@ pub enum AttributeType {
     Array(ScalarType),
     /// Only empty arrays seen so far: `[]unknown`.
     ArrayUnknown,
-    /// A dense vector of f32 with this many dimensions.
+    /// A dense vector: `[128]f32`.
     Vector {
         /// Number of dimensions, 1 to 10,752.
         dims: u32,
+        /// How each of its numbers is stored.
+        element: VectorElement,
     },
 }
 
@@ -82,11 +118,13 @@ impl AttributeType {
             return scalar(element).map(Self::Array);
         }
         if let Some(rest) = text.strip_prefix('[') {
-            let dims = rest.strip_suffix("]f32")?;
+            let (dims, element) = rest.split_once(']')?;
+            let mut elements = VectorElement::ALL.into_iter();
+            let element = elements.find(|known| known.name() == element)?;
             let digits = !dims.is_empty() && dims.bytes().all(|byte| byte.is_ascii_digit());
             let dims = dims.parse::<u32>().ok().filter(|_| digits)?;
             let legal = (1..=super::limits::VECTOR_DIMS_MAX as u32).contains(&dims);
-            return legal.then_some(Self::Vector { dims });
+            return legal.then_some(Self::Vector { dims, element });
         }
         scalar(text).map(Self::Scalar)
     }
@@ -117,7 +155,7 @@ impl fmt::Display for AttributeType {
             Self::Scalar(kind) => f.write_str(kind.name()),
             Self::Array(kind) => write!(f, "[]{}", kind.name()),
             Self::ArrayUnknown => f.write_str("[]unknown"),
-            Self::Vector { dims } => write!(f, "[{dims}]f32"),
+            Self::Vector { dims, element } => write!(f, "[{dims}]{}", element.name()),
         }
     }
 }
@@ -143,7 +181,7 @@ pub enum Value {
     String(Arc<str>),
     /// List of scalars of one type.
     Array(Arc<[Value]>),
-    /// Dense vector.
+    /// Dense vector, whatever width it is stored in.
     Vector(Arc<[f32]>),
 }
 

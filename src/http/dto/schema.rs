@@ -239,15 +239,13 @@ fn is_later_type(name: &str) -> bool {
         .filter(|(dims, _)| dims.parse::<u32>().is_ok())
         .map(|(_, element)| element);
     let nested = dense.len() != name.len();
-    LATER_TYPES.contains(&name)
-        || matches!(element, Some("f16" | "i8"))
-        || (nested && element == Some("f32"))
+    LATER_TYPES.contains(&name) || (nested && element.is_some())
 }
 
 fn unknown_type(path: &str, name: &str) -> Error {
     let message = format!(
         "unknown type `{}`: expected string, int, uint, float, uuid, datetime, bool, one of them after `[]`, \
-         or a vector such as [128]f32 of 1 to {} dimensions",
+         or a vector such as [128]f32, [128]f16 or [128]i8 of 1 to {} dimensions",
         clip(name),
         crate::types::limits::VECTOR_DIMS_MAX
     );

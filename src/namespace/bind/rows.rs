@@ -183,13 +183,13 @@ fn push(
             // A list with elements would have given the attribute its type.
             _ => Err(Mismatch::new(slot.kind.to_string(), raw::show(value)).into()),
         },
-        (ColumnKind::Vector(builder), AttributeType::Vector { dims }) => {
-            raw::vector(value, scratch)?;
+        (ColumnKind::Vector(builder), AttributeType::Vector { dims, element }) => {
+            raw::vector_of(element, value, scratch)?;
             if scratch.len() != dims as usize {
                 let found = format!("a vector of {} dimensions", scratch.len());
                 return Err(Mismatch::new(slot.kind.to_string(), found).into());
             }
-            bytes = scratch.len() * 4;
+            bytes = scratch.len() * element.bytes();
             Ok(builder.push(scratch)?)
         }
         _ => Err(Error::internal("a column of its attribute's type").into()),

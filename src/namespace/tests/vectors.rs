@@ -6,12 +6,16 @@ use serde_json::json;
 
 use super::json::{ask, everything, schema, upsert_json};
 use super::*;
+use crate::query::reply::{Dist, Row};
 
 /// The vector attributes of these tests: name, dimensions, type.
-const VECTORS: [(&str, usize, &str); 3] = [
+const VECTORS: [(&str, usize, &str); 6] = [
     ("vector", 3, "[3]f32"),
     ("image", 5, "[5]f32"),
     ("sound", 17, "[17]f32"),
+    ("half", 33, "[33]f16"),
+    ("byte", 16, "[16]i8"),
+    ("one", 1, "[1]i8"),
 ];
 const ROWS: u64 = 60;
 
@@ -81,6 +85,13 @@ fn expected(attribute: usize, query: &[f32]) -> Vec<(f32, u64)> {
     rows
 }
 
+fn distance(row: &Row) -> f32 {
+    match row.dist {
+        Some(Dist::Distance(distance)) => distance,
+        other => panic!("no distance: {other:?}"),
+    }
+}
+
 async fn check(engine: &Engine, place: &str) {
     for (attribute, (name, dims, _)) in VECTORS.iter().enumerate() {
         let query: Vec<f32> = (0..*dims).map(|dim| dim as f32 - 1.5).collect();
@@ -89,7 +100,7 @@ async fn check(engine: &Engine, place: &str) {
             let found: Vec<(f32, u64)> = rows
                 .iter()
                 .map(|row| match row.id {
-                    DocId::Uint(id) => (row.dist.expect("a distance"), id),
+                    DocId::Uint(id) => (distance(row), id),
                     ref other => panic!("an id of another kind: {other}"),
                 })
                 .collect();
@@ -136,9 +147,10 @@ async fn vectors_are_fixed_by_their_first_write_and_in_every_row() {
         .write(&name(), batch(0..3), None)
         .await
         .expect("a commit");
-    let whole = json!({
-        "id": 9, "vector": stored(9, 0), "image": stored(9, 1), "sound": stored(9, 2)
-    });
+    let mut whole = json!({"id": 9});
+    for (attribute, (name, ..)) in VECTORS.iter().enumerate() {
+        whole[*name] = json!(stored(9, attribute));
+    }
     let with = |attribute: &str, value: serde_json::Value| {
         let mut row = whole.clone();
         row[attribute] = value;
@@ -153,6 +165,31 @@ async fn vectors_are_fixed_by_their_first_write_and_in_every_row() {
         (with("sound", json!(base64(&[1.0; 3]))), "attribute `sound`"),
         (with("sound", json!("&")), "attribute `sound`"),
         (with("vector", json!(["a", 1, 2])), "attribute `vector`"),
+        (
+            with("half", json!(vec![65_520.0; 33])),
+            "attribute `half`: expected numbers that round to finite 16-bit floats, found 65520 at position 0",
+        ),
+        (
+            with("half", json!(base64(&[-7e4; 33]))),
+            "found -70000 at position 0",
+        ),
+        (
+            with("half", json!(base64(&[f32::NAN; 33]))),
+            "found NaN at position 0",
+        ),
+        (
+            with("one", json!([0.5])),
+            "attribute `one`: expected whole numbers from -128 to 127, found 0.5 at position 0",
+        ),
+        (with("one", json!([128])), "found 128 at position 0"),
+        (
+            with("one", json!(base64(&[-129.0]))),
+            "found -129 at position 0",
+        ),
+        (
+            with("one", json!([1.000_000_000_1])),
+            "found 1.0000000001 at position 0",
+        ),
     ] {
         let write = upsert_json(&json!([row]), None);
         let written = engine.write(&name(), write, None).await;
@@ -193,5 +230,30 @@ async fn vectors_of_more_attributes_than_allowed_are_refused() {
         };
         let written = engine.write(&name(), write, None).await;
         assert_eq!(written.is_ok(), fits, "{n_vectors}: {written:?}");
+    }
+}
+
+#[tokio::test]
+async fn vectors_are_rounded_where_stored_and_queries_are_not() {
+    let bucket = memory();
+    let engine = engine_on(Arc::clone(&bucket), 1);
+    // Between 1 and the next f16, 1 + 2^-10, and a little above the middle.
+    let rows = json!([{"id": 1, "v": [1.0]}, {"id": 2, "v": [1.000_5]}]);
+    let write = WriteBatch {
+        schema: Some(schema(&[("v", "[1]f16")])),
+        ..upsert_json(&rows, Some(DistanceMetric::EuclideanSquared))
+    };
+    engine.write(&name(), write, None).await.expect("a commit");
+    for place in ["tail", "segment"] {
+        let rows = ask(&engine, nearest("v", &[1.000_5], false)).await;
+        let shown: Vec<_> = rows.iter().map(|row| row.attributes[0].1.clone()).collect();
+        let vector = |value: f32| Value::Vector([value].into());
+        let next = 1.0 + 1.0 / 1_024.0;
+        assert_eq!(shown, [vector(next), vector(1.0)], "{place}");
+        let apart: Vec<f32> = rows.iter().map(distance).collect();
+        let squared = |apart: f32| apart * apart;
+        let expected = [squared(next - 1.000_5), squared(1.000_5 - 1.0)];
+        assert_eq!(apart, expected, "{place}: the query as given");
+        engine.flush(&name()).await.expect("a flush");
     }
 }

@@ -17,7 +17,7 @@ use super::*;
 use crate::rows::{self, RowsBuilder};
 use crate::types::{
     AttrId, AttributeType, DistanceMetric, DocId, IdKind, NamespaceSchema, ScalarType, Timestamp,
-    Value,
+    Value, VectorElement,
 };
 
 /// Small numbers from a seed, the same on every machine.
@@ -68,8 +68,12 @@ fn value(seed: &mut Seed, kind: AttributeType) -> Value {
             Value::Array((0..length).map(|_| scalar(seed, kind)).collect())
         }
         AttributeType::ArrayUnknown => Value::Array([].into()),
-        AttributeType::Vector { dims } => {
-            let numbers = (0..dims).map(|_| seed.below(1 << 24) as f32 / 1e5 - 80.0);
+        AttributeType::Vector { dims, element } => {
+            let numbers = (0..dims).map(|_| match element {
+                VectorElement::F32 => seed.below(1 << 24) as f32 / 1e5 - 80.0,
+                // Both widths hold these.
+                VectorElement::F16 | VectorElement::I8 => seed.below(256) as f32 - 128.0,
+            });
             Value::Vector(numbers.collect())
         }
     }
@@ -108,12 +112,20 @@ fn all_types() -> Vec<AttributeType> {
     let scalars = ScalarType::ALL.into_iter();
     let scalars =
         scalars.flat_map(|kind| [AttributeType::Scalar(kind), AttributeType::Array(kind)]);
-    let rest = [
-        AttributeType::ArrayUnknown,
-        AttributeType::Vector { dims: 2 },
-        AttributeType::Vector { dims: 100 },
+    let vectors = [
+        (2, VectorElement::F32),
+        (100, VectorElement::F32),
+        (3, VectorElement::F16),
+        (129, VectorElement::F16),
+        (1, VectorElement::I8),
+        // As wide as a uuid.
+        (16, VectorElement::I8),
     ];
-    scalars.chain(rest).collect()
+    let vectors = vectors.map(|(dims, element)| AttributeType::Vector { dims, element });
+    scalars
+        .chain([AttributeType::ArrayUnknown])
+        .chain(vectors)
+        .collect()
 }
 
 fn attrs(schema: &NamespaceSchema) -> Vec<AttrId> {

@@ -14,7 +14,8 @@ use crate::query::reply::{Answers, Coverage, Degraded, Dist, Found, Reply, Row};
 use crate::types::document::WriteOutcome;
 use crate::types::settings::Settings;
 use crate::types::{
-    AttributeType, DistanceMetric, DocId, NamespaceName, NamespaceSchema, Timestamp, Value, WalSeq,
+    AttributeType, DistanceMetric, DocId, NamespaceName, NamespaceSchema, Timestamp, Value,
+    VectorElement, WalSeq,
 };
 
 fn reply() -> Reply {
@@ -125,8 +126,20 @@ fn description() -> Description {
     let text = AttributeType::parse("string").expect("a type");
     for (name, kind) in [
         ("t", text),
-        ("vector", AttributeType::Vector { dims: 2 }),
-        ("w", AttributeType::Vector { dims: 3 }),
+        (
+            "vector",
+            AttributeType::Vector {
+                dims: 2,
+                element: VectorElement::F32,
+            },
+        ),
+        (
+            "w",
+            AttributeType::Vector {
+                dims: 3,
+                element: VectorElement::F32,
+            },
+        ),
     ] {
         schema.add(name, kind, true).expect("legal");
     }

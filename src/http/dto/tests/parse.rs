@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{parse_schema_body, parse_write};
 use crate::error::{Error, ErrorKind};
 use crate::types::document::RawValue;
-use crate::types::{AttributeType, DistanceMetric};
+use crate::types::{AttributeType, DistanceMetric, VectorElement};
 
 /// A body, the status its refusal has, and what the message must contain.
 pub(super) type Case<'a> = (&'a str, u16, &'a str);
@@ -276,8 +276,6 @@ fn schema_malformed_or_of_a_later_version_is_refused() {
                 "`filterable`",
             ),
             (r#"{"a":"[0]f32"}"#, 422, "unknown type"),
-            (r#"{"a":"[2]f16"}"#, 400, "not supported"),
-            (r#"{"a":"[2]i8"}"#, 400, "not supported"),
             (r#"{"a":"[][2]f32"}"#, 400, "not supported"),
             (r#"{"a":"bytes"}"#, 400, "not supported"),
             (r#"{"a":"{}f16"}"#, 400, "not supported"),
@@ -341,7 +339,13 @@ fn schema_options_turned_off_are_accepted() {
         spec.attributes["vector"].metric,
         Some(DistanceMetric::EuclideanSquared)
     );
-    assert_eq!(spec.attributes["w"].kind, AttributeType::Vector { dims: 2 });
+    assert_eq!(
+        spec.attributes["w"].kind,
+        AttributeType::Vector {
+            dims: 2,
+            element: VectorElement::F32
+        }
+    );
     assert_eq!(spec.attributes["w"].metric, None);
 }
 
