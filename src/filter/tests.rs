@@ -84,6 +84,8 @@ fn cell(kind: AttributeType) -> BoxedStrategy<Value> {
             .prop_map(|items| Value::Array(items.into()))
             .boxed(),
         AttributeType::ArrayUnknown => Just(Value::Array([].into())).boxed(),
+        AttributeType::Bytes => Just(Value::Bytes([7, 0].into())).boxed(),
+        AttributeType::Sparse => Just(Value::Sparse([("a".into(), 0.5)].into())).boxed(),
         AttributeType::Vector { dims, .. } => {
             prop::collection::vec(-1.0_f32..1.0, dims as usize..=dims as usize)
                 .prop_map(|items| Value::Vector(items.into()))
@@ -96,7 +98,7 @@ fn cell(kind: AttributeType) -> BoxedStrategy<Value> {
 /// Writes a value as a client would.
 fn as_raw(value: &Value) -> RawValue {
     match value {
-        Value::Null | Value::Vector(_) => RawValue::Null,
+        Value::Null | Value::Bytes(_) | Value::Sparse(_) | Value::Vector(_) => RawValue::Null,
         Value::Bool(value) => RawValue::Bool(*value),
         Value::Int(value) => RawValue::Int(*value),
         Value::Uint(value) => i64::try_from(*value).map_or(RawValue::Uint(*value), RawValue::Int),

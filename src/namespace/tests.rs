@@ -29,6 +29,7 @@ mod replaced;
 mod segments;
 mod settings;
 mod stopped;
+mod types;
 mod vectors;
 mod writes;
 

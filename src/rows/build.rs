@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, ListArray,
-    NullBufferBuilder, RecordBatch, StringBuilder, TimestampMillisecondBuilder, UInt64Builder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder,
+    ListArray, NullBufferBuilder, RecordBatch, StringBuilder, TimestampMillisecondBuilder,
+    UInt64Builder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
+use super::sparse::SparseBuilder;
 use super::vectors::VectorBuilder;
 use super::{ids, layout};
 use crate::error::{Error, ErrorKind, Result};
@@ -162,6 +164,10 @@ pub enum ColumnKind {
     Scalar(ScalarBuilder),
     /// Lists.
     List(ListBuilder),
+    /// Bytes.
+    Bytes(BinaryBuilder),
+    /// Sparse vectors.
+    Sparse(SparseBuilder),
     /// Vectors.
     Vector(VectorBuilder),
 }
@@ -182,6 +188,8 @@ impl ColumnBuilder {
             AttributeType::ArrayUnknown => {
                 ColumnKind::List(ListBuilder::new(ScalarType::Bool, rows))
             }
+            AttributeType::Bytes => ColumnKind::Bytes(BinaryBuilder::with_capacity(rows, 0)),
+            AttributeType::Sparse => ColumnKind::Sparse(SparseBuilder::new(rows)),
             AttributeType::Vector { dims, element } => {
                 ColumnKind::Vector(VectorBuilder::new(dims, element, rows))
             }
@@ -214,6 +222,8 @@ impl ColumnBuilder {
         match &mut self.kind {
             ColumnKind::Scalar(builder) => builder.push_null(),
             ColumnKind::List(builder) => builder.push_null(),
+            ColumnKind::Bytes(builder) => builder.append_null(),
+            ColumnKind::Sparse(builder) => builder.push_null(),
             ColumnKind::Vector(builder) => builder.push_null(),
         }
         self.rows += 1;
@@ -233,6 +243,8 @@ impl ColumnBuilder {
                 }
                 builder.close()
             }
+            (ColumnKind::Bytes(builder), Value::Bytes(bytes)) => push_bytes(builder, bytes),
+            (ColumnKind::Sparse(builder), Value::Sparse(entries)) => builder.push(entries),
             (ColumnKind::Vector(builder), Value::Vector(vector)) => builder.push(vector),
             (_, other) => Err(wrong_type(other)),
         })
@@ -243,6 +255,8 @@ impl ColumnBuilder {
         match self.kind {
             ColumnKind::Scalar(builder) => Ok(builder.finish()),
             ColumnKind::List(builder) => builder.finish(),
+            ColumnKind::Bytes(mut builder) => Ok(Arc::new(builder.finish())),
+            ColumnKind::Sparse(builder) => builder.finish(),
             ColumnKind::Vector(builder) => builder.finish(),
         }
     }
@@ -333,7 +347,7 @@ impl RowsBuilder {
     }
 }
 
-fn push_text(builder: &mut StringBuilder, text: &str) -> Result<()> {
+pub(super) fn push_text(builder: &mut StringBuilder, text: &str) -> Result<()> {
     let bytes = builder.values_slice().len().saturating_add(text.len());
     if i32::try_from(bytes).is_err() {
         return Err(column_too_large());
@@ -342,7 +356,17 @@ fn push_text(builder: &mut StringBuilder, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn column_too_large() -> Error {
+/// Adds bytes to a column. Errors: `TooLarge` if the column would pass 2 GiB.
+pub fn push_bytes(builder: &mut BinaryBuilder, bytes: &[u8]) -> Result<()> {
+    let total = builder.values_slice().len().saturating_add(bytes.len());
+    if i32::try_from(total).is_err() {
+        return Err(column_too_large());
+    }
+    builder.append_value(bytes);
+    Ok(())
+}
+
+pub(super) fn column_too_large() -> Error {
     Error::new(
         ErrorKind::TooLarge,
         "too_large",

@@ -7,6 +7,7 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMillisecondType, UInt64Type};
 
+use super::sparse::SparseColumn;
 use super::vectors::VectorColumn;
 use super::{ids, layout};
 use crate::types::{AttrId, Timestamp, Value};
@@ -94,6 +95,13 @@ pub fn value_of(column: &dyn Array, row: usize) -> Value {
         };
         let count = elements.array().len();
         return Value::Array((0..count).map(|element| elements.value(element)).collect());
+    }
+    if let Some(bytes) = column.as_binary_opt::<i32>() {
+        return Value::Bytes(bytes.value(row).into());
+    }
+    if let Some(sparse) = SparseColumn::of(column) {
+        let entries = sparse.entries(row);
+        return Value::Sparse(entries.map(|(dim, weight)| (dim.into(), weight)).collect());
     }
     if let Some(vectors) = VectorColumn::of(column) {
         let mut scratch = Vec::new();

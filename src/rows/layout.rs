@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
+use super::sparse;
 use crate::error::{Error, Result};
 use crate::types::{
     AttrId, AttributeSchema, AttributeType, IdKind, NamespaceSchema, ScalarType, VectorElement,
@@ -81,6 +82,8 @@ pub fn attribute_type(kind: AttributeType) -> DataType {
         AttributeType::Scalar(scalar) => scalar_type(scalar),
         AttributeType::Array(element) => DataType::List(item_field(scalar_type(element))),
         AttributeType::ArrayUnknown => DataType::List(item_field(DataType::Boolean)),
+        AttributeType::Bytes => DataType::Binary,
+        AttributeType::Sparse => sparse::data_type(),
         AttributeType::Vector { dims, element } => {
             // Dims are at most 10,752; a larger number could only be built in memory, never parsed.
             let dims = i32::try_from(dims).unwrap_or(i32::MAX);
@@ -189,6 +192,8 @@ fn legal_type(data_type: &DataType) -> bool {
             .any(|kind| scalar_type(kind) == *wanted)
     };
     match data_type {
+        DataType::Binary => true,
+        DataType::Map(..) => *data_type == sparse::data_type(),
         DataType::List(item) => {
             *item == item_field(item.data_type().clone()) && scalar(item.data_type())
         }

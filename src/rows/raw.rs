@@ -1,5 +1,7 @@
 //! What arrived, turned into the type it is declared to have: the one place that decides what fits.
 
+use std::sync::Arc;
+
 use base64::engine::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDate;
@@ -231,6 +233,66 @@ fn decode_base64(text: &[u8], out: &mut Vec<f32>) -> Result<(), String> {
             .for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
     }
     Ok(())
+}
+
+/// Decodes bytes: base64 text, padded or not. Errors: a mismatch for anything else.
+pub fn bytes(raw: &RawValue) -> Result<Vec<u8>, Mismatch> {
+    const EXPECTED: &str = "bytes as base64 text";
+    let RawValue::String(text) = raw else {
+        return Err(Mismatch::new(EXPECTED, show(raw)));
+    };
+    let form = match text.len() % 4 {
+        0 => base64_simd::STANDARD,
+        _ => base64_simd::STANDARD_NO_PAD,
+    };
+    let decoded = form.decode_to_vec(text.as_bytes());
+    decoded.map_err(|_| Mismatch::new(EXPECTED, describe_base64(text.as_bytes())))
+}
+
+/// Turns an object of numbers into the entries of a sparse vector, ascending by name, weights rounded as f32.
+///
+/// Errors: a mismatch for anything else, more entries than allowed, a name twice, or a weight that rounds to
+/// no finite 16-bit float.
+pub fn sparse(raw: &RawValue) -> Result<Vec<(Arc<str>, f32)>, Mismatch> {
+    const EXPECTED: &str = "an object of numbers, such as {\"word\": 0.5}";
+    let RawValue::Object(entries) = raw else {
+        return Err(Mismatch::new(EXPECTED, show(raw)));
+    };
+    if entries.len() > limits::SPARSE_ENTRIES_MAX {
+        let expected = format!("at most {} entries", limits::SPARSE_ENTRIES_MAX);
+        return Err(Mismatch::new(expected, "more"));
+    }
+    let mut sparse = Vec::with_capacity(entries.len());
+    for (name, weight) in entries {
+        let number = match weight {
+            RawValue::Int(value) => *value as f32,
+            RawValue::Uint(value) => *value as f32,
+            RawValue::Float(value) => *value as f32,
+            other => {
+                let found = format!("{} under `{}`", show(other), clip(name));
+                return Err(Mismatch::new(EXPECTED, found));
+            }
+        };
+        if !holds(VectorElement::F16, number) {
+            let found = format!("{number} under `{}`", clip(name));
+            let expected = "weights that round to finite 16-bit floats";
+            return Err(Mismatch::new(expected, found));
+        }
+        sparse.push((Arc::clone(name), number));
+    }
+    sparse.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut pairs = sparse.iter().zip(sparse.iter().skip(1));
+    match pairs.find(|(a, b)| a.0 == b.0) {
+        None => Ok(sparse),
+        Some(((name, _), _)) => {
+            let found = format!("`{}` twice", clip(name));
+            Err(Mismatch::new("each name once", found))
+        }
+    }
+}
+
+fn clip(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 /// Says where base64 text is broken, which the fast decoder does not.

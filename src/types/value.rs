@@ -98,6 +98,10 @@ pub enum AttributeType {
     Array(ScalarType),
     /// Only empty arrays seen so far: `[]unknown`.
     ArrayUnknown,
+    /// Bytes that nothing looks into.
+    Bytes,
+    /// A sparse vector, weights by dimension: `{}f16`.
+    Sparse,
     /// A dense vector: `[128]f32`.
     Vector {
         /// Number of dimensions, 1 to 10,752.
@@ -126,7 +130,19 @@ impl AttributeType {
             let legal = (1..=super::limits::VECTOR_DIMS_MAX as u32).contains(&dims);
             return legal.then_some(Self::Vector { dims, element });
         }
-        scalar(text).map(Self::Scalar)
+        match text {
+            "bytes" => Some(Self::Bytes),
+            "{}f16" => Some(Self::Sparse),
+            _ => scalar(text).map(Self::Scalar),
+        }
+    }
+
+    /// Whether filters and orders may name attributes of this type.
+    pub fn may_filter(self) -> bool {
+        match self {
+            Self::Scalar(_) | Self::Array(_) | Self::ArrayUnknown => true,
+            Self::Bytes | Self::Sparse | Self::Vector { .. } => false,
+        }
     }
 
     /// Whether it is a dense vector.
@@ -155,6 +171,8 @@ impl fmt::Display for AttributeType {
             Self::Scalar(kind) => f.write_str(kind.name()),
             Self::Array(kind) => write!(f, "[]{}", kind.name()),
             Self::ArrayUnknown => f.write_str("[]unknown"),
+            Self::Bytes => f.write_str("bytes"),
+            Self::Sparse => f.write_str("{}f16"),
             Self::Vector { dims, element } => write!(f, "[{dims}]{}", element.name()),
         }
     }
@@ -179,6 +197,10 @@ pub enum Value {
     Uuid(Uuid),
     /// Text.
     String(Arc<str>),
+    /// Bytes.
+    Bytes(Arc<[u8]>),
+    /// Sparse vector: weights by dimension, ascending by the bytes of its name.
+    Sparse(Arc<[(Arc<str>, f32)]>),
     /// List of scalars of one type.
     Array(Arc<[Value]>),
     /// Dense vector, whatever width it is stored in.
@@ -199,6 +221,13 @@ impl Value {
             (Self::Datetime(a), Self::Datetime(b)) => a.cmp(b),
             (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
             (Self::String(a), Self::String(b)) => a.as_bytes().cmp(b.as_bytes()),
+            (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
+            (Self::Sparse(a), Self::Sparse(b)) => a
+                .iter()
+                .zip(b.iter())
+                .map(|((a, x), (b, y))| a.cmp(b).then(x.total_cmp(y)))
+                .find(|order| order.is_ne())
+                .unwrap_or_else(|| a.len().cmp(&b.len())),
             (Self::Array(a), Self::Array(b)) => a
                 .iter()
                 .zip(b.iter())
@@ -227,6 +256,8 @@ impl Value {
             Self::String(_) => 7,
             Self::Array(_) => 8,
             Self::Vector(_) => 9,
+            Self::Bytes(_) => 10,
+            Self::Sparse(_) => 11,
         }
     }
 }

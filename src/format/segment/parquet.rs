@@ -19,7 +19,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{Error, Result};
-use crate::rows::layout;
+use crate::rows::{layout, sparse};
 use crate::types::{AttributeType, NamespaceSchema, VectorElement};
 
 /// Rows of a page: a scattered read decodes this many for each row it wants.
@@ -36,6 +36,8 @@ const DICTIONARY_BYTES_MAX: usize = 64 << 10;
 const ZSTD_LEVEL: i32 = 3;
 /// The name that the Parquet specification gives to the elements of a list.
 const ELEMENT_FIELD: &str = "element";
+/// The names that it gives to the parts of a map.
+const MAP_NAMES: sparse::MapNames = ["key_value", "key", "value"];
 
 /// Writes chunks of aligned rows as one Parquet file.
 pub(super) fn write(chunks: &[RecordBatch], schema: &NamespaceSchema) -> Result<Vec<u8>> {
@@ -95,6 +97,7 @@ pub(super) fn outside_type(inside: &DataType) -> DataType {
             DataType::FixedSizeBinary(*dims)
         }
         DataType::FixedSizeList(item, dims) => DataType::FixedSizeList(element(item), *dims),
+        DataType::Map(..) => sparse::map_type(MAP_NAMES),
         other => other.clone(),
     }
 }
@@ -154,6 +157,7 @@ pub(super) fn with_field(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
                 .map(|list| Arc::new(list) as ArrayRef)
                 .map_err(|error| strange().with_source(error))
         }
+        DataType::Map(entries, _) => sparse::renamed(column, entries).ok_or_else(strange),
         DataType::FixedSizeBinary(dims) if column.as_fixed_size_list_opt().is_some() => {
             let list = column.as_fixed_size_list();
             let values = list.values().as_primitive_opt::<Int8Type>();

@@ -94,7 +94,8 @@ fn kind_of(name: &str, value: &RawValue, list_known: bool) -> Result<AttributeTy
             RawValue::Array(_) => format!("array of {found}"),
             _ => found.to_owned(),
         };
-        Mismatch::new("a string, number, bool or list of one of them", found)
+        let expected = "a string, number, bool or list of one of them, or a declared type";
+        Mismatch::new(expected, found)
     })
 }
 

@@ -11,20 +11,15 @@ use crate::types::{
 
 fn spec(attributes: &[(&str, &str)]) -> SchemaSpec {
     SchemaSpec {
-        id_kind: None,
         attributes: attributes
             .iter()
             .map(|(name, kind)| {
-                let spec = AttributeSpec {
-                    kind: AttributeType::parse(kind).expect("a legal type"),
-                    filterable: None,
-                    regex: None,
-                    glob: None,
-                    metric: None,
-                };
+                let kind = AttributeType::parse(kind).expect("a legal type");
+                let spec = AttributeSpec::plain(kind);
                 ((*name).to_owned(), spec)
             })
             .collect(),
+        ..SchemaSpec::default()
     }
 }
 

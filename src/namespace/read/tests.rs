@@ -115,6 +115,8 @@ fn value(seed: &mut Seed, kind: AttributeType) -> Value {
             Value::Array((0..len).map(|_| Value::Int(seed.below(4) as i64)).collect())
         }
         AttributeType::ArrayUnknown => Value::Array([].into()),
+        AttributeType::Bytes => Value::Bytes([seed.below(3) as u8].into()),
+        AttributeType::Sparse => Value::Sparse([("a".into(), seed.below(3) as f32)].into()),
         AttributeType::Vector { dims, .. } => {
             let numbers = (0..dims).map(|_| seed.below(3) as f32 - 1.0);
             Value::Vector(numbers.collect())

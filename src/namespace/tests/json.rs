@@ -34,13 +34,7 @@ pub(super) fn upsert_json(rows: &Json, metric: Option<DistanceMetric>) -> WriteB
 
 /// What a schema says of one attribute that has no options.
 pub(super) fn plain(kind: &str) -> AttributeSpec {
-    AttributeSpec {
-        kind: AttributeType::parse(kind).expect("a legal type"),
-        filterable: None,
-        regex: None,
-        glob: None,
-        metric: None,
-    }
+    AttributeSpec::plain(AttributeType::parse(kind).expect("a legal type"))
 }
 
 /// A schema of attributes without options.

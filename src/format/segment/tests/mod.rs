@@ -68,6 +68,17 @@ fn value(seed: &mut Seed, kind: AttributeType) -> Value {
             Value::Array((0..length).map(|_| scalar(seed, kind)).collect())
         }
         AttributeType::ArrayUnknown => Value::Array([].into()),
+        AttributeType::Bytes => {
+            let length = [0, 1, 33, 3_000][seed.below(4) as usize];
+            Value::Bytes((0..length).map(|_| seed.below(256) as u8).collect())
+        }
+        AttributeType::Sparse => {
+            let mut dims: Vec<u64> = (0..seed.below(5)).map(|_| seed.below(90)).collect();
+            dims.sort_unstable_by_key(u64::to_string);
+            dims.dedup();
+            let entry = |dim: u64| (dim.to_string().into(), (dim as f32 - 40.0) / 8.0);
+            Value::Sparse(dims.into_iter().map(entry).collect())
+        }
         AttributeType::Vector { dims, element } => {
             let numbers = (0..dims).map(|_| match element {
                 VectorElement::F32 => seed.below(1 << 24) as f32 / 1e5 - 80.0,
@@ -123,7 +134,11 @@ fn all_types() -> Vec<AttributeType> {
     ];
     let vectors = vectors.map(|(dims, element)| AttributeType::Vector { dims, element });
     scalars
-        .chain([AttributeType::ArrayUnknown])
+        .chain([
+            AttributeType::ArrayUnknown,
+            AttributeType::Bytes,
+            AttributeType::Sparse,
+        ])
         .chain(vectors)
         .collect()
 }

@@ -277,8 +277,45 @@ fn schema_malformed_or_of_a_later_version_is_refused() {
             ),
             (r#"{"a":"[0]f32"}"#, 422, "unknown type"),
             (r#"{"a":"[][2]f32"}"#, 400, "not supported"),
-            (r#"{"a":"bytes"}"#, 400, "not supported"),
-            (r#"{"a":"{}f16"}"#, 400, "not supported"),
+            (r#"{"a":"[][2]f16"}"#, 400, "not supported"),
+            (r#"{"a":"[2]f64"}"#, 422, "unknown type"),
+            (r#"{"a":"[]bytes"}"#, 422, "unknown type"),
+            (r#"{"a":"{}f32"}"#, 422, "unknown type"),
+            (
+                r#"{"a":{"type":"bytes","filterable":true}}"#,
+                400,
+                "`filterable` is not for bytes",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","filterable":true}}"#,
+                400,
+                "`filterable` is not for {}f16",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","sparse_knn":true}}"#,
+                422,
+                "`a.sparse_knn`: invalid type",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","sparse_knn":{}}}"#,
+                422,
+                "missing field `distance_metric`",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","sparse_knn":{"distance_metric":"cosine_distance"}}}"#,
+                422,
+                "unknown variant `cosine_distance`",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","sparse_knn":{"distance_metric":"dot_product","x":1}}}"#,
+                400,
+                "unknown field `x`",
+            ),
+            (
+                r#"{"a":{"type":"int","sparse_knn":{"distance_metric":"dot_product"}}}"#,
+                400,
+                "expected type {}f16",
+            ),
             (
                 r#"{"a":{"type":"string","full_text_search":true}}"#,
                 400,
@@ -314,7 +351,6 @@ fn schema_malformed_or_of_a_later_version_is_refused() {
                 400,
                 "`regex` is not for `id`",
             ),
-            (r#"{"a":{"drop":true}}"#, 400, "drop"),
             (
                 r#"{"id":"int"}"#,
                 400,
@@ -347,6 +383,20 @@ fn schema_options_turned_off_are_accepted() {
         }
     );
     assert_eq!(spec.attributes["w"].metric, None);
+}
+
+#[test]
+fn schema_of_other_types_is_accepted() {
+    let body = r#"{"b":"bytes","h":"[4]f16","i":{"type":"[4]i8","ann":true},"kept":{"type":"int","drop":false},
+        "s":{"type":"{}f16","sparse_knn":{"distance_metric":"dot_product"},"filterable":false}}"#;
+    let spec = parse_schema_body(body.as_bytes()).expect("valid");
+    let kind = |name: &str| spec.attributes[name].kind.to_string();
+    assert_eq!(
+        ["b", "h", "i", "s", "kept"].map(kind),
+        ["bytes", "[4]f16", "[4]i8", "{}f16", "int"]
+    );
+    assert!(spec.attributes["s"].sparse_knn && !spec.attributes["b"].sparse_knn);
+    assert_eq!(spec.attributes.len(), 5);
 }
 
 #[test]
