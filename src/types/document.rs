@@ -1,6 +1,6 @@
 //! A write as a client means it, before a schema has been asked: parsed, not yet bound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::condition::Condition;
@@ -98,6 +98,8 @@ pub struct SchemaSpec {
     pub id_kind: Option<IdKind>,
     /// Attributes by name.
     pub attributes: BTreeMap<String, AttributeSpec>,
+    /// Attributes that go, with all their values, before anything else of the request is looked at.
+    pub drops: BTreeSet<String>,
 }
 
 /// One write request: all of it applies, or none.

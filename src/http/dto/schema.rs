@@ -37,10 +37,17 @@ pub(super) fn parse_schema(at: &str, value: &Value) -> Result<SchemaSpec> {
             at => format!("{at}.{name}"),
         };
         if name == "id" {
+            if is_drop(&path, config)? {
+                return Err(invalid(&path, "`id` cannot be dropped"));
+            }
             spec.id_kind = Some(parse_id_kind(&path, config)?);
             continue;
         }
         schema::validate_attribute_name(name)?;
+        if is_drop(&path, config)? {
+            spec.drops.insert(name.clone());
+            continue;
+        }
         spec.attributes
             .insert(name.clone(), parse_attribute(&path, config)?);
     }
@@ -101,12 +108,6 @@ fn parse_attribute(path: &str, config: &Value) -> Result<AttributeSpec> {
 }
 
 fn parse_options(path: &str, options: &Map<String, Value>) -> Result<AttributeSpec> {
-    if options
-        .get("drop")
-        .is_some_and(|drop| *drop != Value::Bool(false))
-    {
-        return Err(unsupported(format!("`{path}`: `drop`")));
-    }
     let kind = parse_type(path, type_name(path, options)?)?;
     check_options(path, options, kind.is_vector())?;
     let filterable = optional_bool(path, options, "filterable")?;
@@ -124,6 +125,22 @@ fn parse_options(path: &str, options: &Map<String, Value>) -> Result<AttributeSp
         sparse_knn: parse_sparse(path, kind, options.get("sparse_knn"))?,
         ..AttributeSpec::plain(kind)
     })
+}
+
+/// Whether it is `{"drop": true}`. Errors: `Malformed` for other than a boolean, `InvalidRequest` beside
+/// other options.
+fn is_drop(path: &str, config: &Value) -> Result<bool> {
+    let Value::Object(options) = config else {
+        return Ok(false);
+    };
+    let drops = optional_bool(path, options, "drop")? == Some(true);
+    match options.keys().find(|option| *option != "drop") {
+        Some(other) if drops => Err(invalid(
+            path,
+            format!("`drop` stands alone, found `{}`", clip(other)),
+        )),
+        _ => Ok(drops),
+    }
 }
 
 fn type_name<'a>(path: &str, options: &'a Map<String, Value>) -> Result<&'a str> {

@@ -37,10 +37,26 @@ pub(super) fn declare(
             )));
         }
     }
+    for name in &spec.drops {
+        drop_one(&mut grown, name)?;
+    }
     for (name, attribute) in &spec.attributes {
         declare_one(&mut grown, name, attribute)?;
     }
     Ok(grown)
+}
+
+/// Takes an attribute away. Its number is never used again, so stored values of it belong to nothing, also
+/// where the name comes back. What is not there may be dropped: a request that is sent again changes nothing.
+fn drop_one(grown: &mut NamespaceSchema, name: &str) -> Result<()> {
+    let attribute = grown.get(name);
+    if attribute.is_some_and(|attribute| attribute.kind.is_vector()) {
+        return Err(Error::invalid(format!(
+            "vector attribute `{name}` cannot be dropped: the first write with vectors fixed them"
+        )));
+    }
+    grown.attributes.remove(name);
+    Ok(())
 }
 
 fn declare_one(grown: &mut NamespaceSchema, name: &str, spec: &AttributeSpec) -> Result<()> {

@@ -1,10 +1,10 @@
-//! Bytes and sparse vectors, wherever the documents lie.
+//! Bytes, sparse vectors and attributes that are dropped, wherever the documents lie.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::json::{ask, documents, schema, upsert_json};
+use super::json::{ask, documents, plain, schema, upsert_json};
 use super::*;
 use crate::query::request::OrderKey;
 use crate::types::document::SchemaSpec;
@@ -56,6 +56,13 @@ fn patches(rows: serde_json::Value) -> WriteBatch {
         patches: documents(&rows),
         has_patches: true,
         ..WriteBatch::default()
+    }
+}
+
+fn drops(name: &str) -> SchemaSpec {
+    SchemaSpec {
+        drops: [name.to_owned()].into(),
+        ..SchemaSpec::default()
     }
 }
 
@@ -239,4 +246,109 @@ async fn sparse_vectors_come_back_sorted_and_rounded_and_are_no_filter_nor_order
     write(&engine, rows(json!([{"id": 9, "s": many(1_024)}]))).await;
     let message = refusal(&engine, rows(json!([{"id": 9, "other": {"a": 1}}]))).await;
     assert!(message.contains("found object"), "{message}");
+}
+
+#[tokio::test]
+async fn dropped_attribute_is_gone_and_its_name_begins_anew() {
+    let bucket = memory();
+    let engine = engine_on(Arc::clone(&bucket), 1);
+    let before = json!([{"id": 1, "a": 1, "b": "x"}, {"id": 2, "a": 2}]);
+    write(&engine, rows(before)).await;
+    engine.flush(&name()).await.expect("a flush");
+    write(&engine, rows(json!([{"id": 3, "a": 3, "b": "y"}]))).await;
+    // A node that knows the state before the drop.
+    let other = engine_on(Arc::clone(&bucket), 2);
+    assert_eq!(shown(&other).await.len(), 3);
+    let old = engine.describe(&name()).await.expect("described").schema;
+
+    let update = engine.update_schema(&name(), drops("a")).await;
+    assert_eq!(update.expect("a commit").get("a"), None);
+    let mut expected = Shown::from([
+        (1, of(&[("b", text("x"))])),
+        (2, of(&[])),
+        (3, of(&[("b", text("y"))])),
+    ]);
+    assert_eq!(shown(&engine).await, expected);
+    for query in [missing("a"), ordered("a")] {
+        let message = query_refusal(&engine, query).await;
+        assert!(message.contains("attribute `a` not found"), "{message}");
+    }
+    let only = Query {
+        include: Include::Only(vec!["a".to_owned()]),
+        ..all()
+    };
+    let message = query_refusal(&engine, only).await;
+    assert!(message.contains("attribute `a` not found"), "{message}");
+
+    // The other node binds its write to the newest state: `a` is new there, of whatever type.
+    write(&other, rows(json!([{"id": 4, "a": "text"}]))).await;
+    write(&other, patches(json!([{"id": 1, "a": "again"}]))).await;
+    expected.insert(4, of(&[("a", text("text"))]));
+    expected.insert(1, of(&[("a", text("again")), ("b", text("x"))]));
+    let schema = engine.describe(&name()).await.expect("described").schema;
+    let attr = |schema: &crate::types::NamespaceSchema| schema.get("a").map(|one| one.id);
+    assert!(attr(&schema) > attr(&old), "a new number");
+    let without = ask(&engine, missing("a")).await;
+    assert_eq!(without.len(), 2, "old documents have no such attribute");
+    everywhere(&bucket, &engine, &expected).await;
+
+    // A drop and a new type in the request that writes of it; what is not there may be dropped.
+    let batch = rows(json!([{"id": 5, "a": [1.5]}]));
+    let spec = SchemaSpec {
+        drops: ["a".to_owned(), "never".to_owned()].into(),
+        ..SchemaSpec::default()
+    };
+    write(&engine, with_schema(spec, batch)).await;
+    expected.insert(1, of(&[("b", text("x"))]));
+    expected.insert(4, of(&[]));
+    let list = Value::Array([Value::Float(1.5)].into());
+    expected.insert(5, of(&[("a", list)]));
+    everywhere(&bucket, &engine, &expected).await;
+}
+
+#[tokio::test]
+async fn drop_between_writes_of_one_group_parts_what_was_before_from_what_is_after() {
+    let bucket = memory();
+    let engine = engine_on(Arc::clone(&bucket), 1);
+    write(&engine, rows(json!([{"id": 1, "a": 1}]))).await;
+    let name = name();
+    let write = |batch: WriteBatch| engine.write(&name, batch, None);
+    // The first is on its way alone; the rest wait for it and make one slot.
+    let written = futures::join!(
+        write(rows(json!([{"id": 2, "a": 2}]))),
+        write(rows(json!([{"id": 3, "a": 3}]))),
+        write(with_schema(drops("a"), rows(json!([{"id": 4}])))),
+        write(rows(json!([{"id": 5, "a": "x"}]))),
+        write(patches(json!([{"id": 1, "a": "y"}, {"id": 3, "a": "z"}]))),
+    );
+    let (first, second, third, fourth, fifth) = written;
+    for outcome in [first, second, third, fourth, fifth] {
+        outcome.expect("a commit");
+    }
+    let expected = Shown::from([
+        (1, of(&[("a", text("y"))])),
+        (2, of(&[])),
+        (3, of(&[("a", text("z"))])),
+        (4, of(&[])),
+        (5, of(&[("a", text("x"))])),
+    ]);
+    everywhere(&bucket, &engine, &expected).await;
+}
+
+#[tokio::test]
+async fn dropping_a_vector_is_refused() {
+    let engine = engine_on(memory(), 1);
+    write(&engine, upsert([(1, 1)])).await;
+    let refused = engine.update_schema(&name(), drops("vector")).await;
+    let error = refused.expect_err("a refusal");
+    let part = "vector attribute `vector` cannot be dropped";
+    assert!(error.message().contains(part), "{error}");
+    let spec = SchemaSpec {
+        attributes: [("vector".to_owned(), plain("[2]f16"))].into(),
+        ..SchemaSpec::default()
+    };
+    let error = engine.update_schema(&name(), spec).await;
+    let error = error.expect_err("a refusal");
+    let part = "its type cannot change: expected [2]f32, found [2]f16";
+    assert!(error.message().contains(part), "{error}");
 }

@@ -316,6 +316,14 @@ fn schema_malformed_or_of_a_later_version_is_refused() {
                 400,
                 "expected type {}f16",
             ),
+            (r#"{"id":{"drop":true}}"#, 400, "`id` cannot be dropped"),
+            (r#"{"a":{"drop":1}}"#, 422, "`a.drop`: invalid type"),
+            (
+                r#"{"a":{"drop":true,"type":"int"}}"#,
+                400,
+                "`drop` stands alone",
+            ),
+            (r#"{"a":{"drop":false}}"#, 422, "missing field `type`"),
             (
                 r#"{"a":{"type":"string","full_text_search":true}}"#,
                 400,
@@ -386,8 +394,8 @@ fn schema_options_turned_off_are_accepted() {
 }
 
 #[test]
-fn schema_of_other_types_is_accepted() {
-    let body = r#"{"b":"bytes","h":"[4]f16","i":{"type":"[4]i8","ann":true},"kept":{"type":"int","drop":false},
+fn schema_of_other_types_and_drops_is_accepted() {
+    let body = r#"{"b":"bytes","h":"[4]f16","i":{"type":"[4]i8","ann":true},"gone":{"drop":true},"kept":{"type":"int","drop":false},
         "s":{"type":"{}f16","sparse_knn":{"distance_metric":"dot_product"},"filterable":false}}"#;
     let spec = parse_schema_body(body.as_bytes()).expect("valid");
     let kind = |name: &str| spec.attributes[name].kind.to_string();
@@ -396,6 +404,7 @@ fn schema_of_other_types_is_accepted() {
         ["bytes", "[4]f16", "[4]i8", "{}f16", "int"]
     );
     assert!(spec.attributes["s"].sparse_knn && !spec.attributes["b"].sparse_knn);
+    assert_eq!(spec.drops, ["gone".to_owned()].into());
     assert_eq!(spec.attributes.len(), 5);
 }
 
