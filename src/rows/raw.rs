@@ -249,11 +249,28 @@ pub fn bytes(raw: &RawValue) -> Result<Vec<u8>, Mismatch> {
     decoded.map_err(|_| Mismatch::new(EXPECTED, describe_base64(text.as_bytes())))
 }
 
+/// Turns an object of numbers into the entries of a sparse vector to be stored, as `sparse_query` does.
+///
+/// Errors: as of that; a mismatch for a weight that rounds to no finite 16-bit float.
+pub fn sparse(raw: &RawValue) -> Result<Vec<(Arc<str>, f32)>, Mismatch> {
+    let entries = sparse_query(raw)?;
+    match entries
+        .iter()
+        .find(|(_, weight)| !holds(VectorElement::F16, *weight))
+    {
+        None => Ok(entries),
+        Some((name, weight)) => Err(Mismatch::new(
+            "weights that round to finite 16-bit floats",
+            format!("{weight} under `{}`", clip(name)),
+        )),
+    }
+}
+
 /// Turns an object of numbers into the entries of a sparse vector, ascending by name, weights rounded as f32.
 ///
-/// Errors: a mismatch for anything else, more entries than allowed, a name twice, or a weight that rounds to
-/// no finite 16-bit float.
-pub fn sparse(raw: &RawValue) -> Result<Vec<(Arc<str>, f32)>, Mismatch> {
+/// Errors: a mismatch for anything else, more entries than allowed, a name twice, or a weight that is not
+/// finite as f32.
+pub fn sparse_query(raw: &RawValue) -> Result<Vec<(Arc<str>, f32)>, Mismatch> {
     const EXPECTED: &str = "an object of numbers, such as {\"word\": 0.5}";
     let RawValue::Object(entries) = raw else {
         return Err(Mismatch::new(EXPECTED, show(raw)));
@@ -273,10 +290,9 @@ pub fn sparse(raw: &RawValue) -> Result<Vec<(Arc<str>, f32)>, Mismatch> {
                 return Err(Mismatch::new(EXPECTED, found));
             }
         };
-        if !holds(VectorElement::F16, number) {
+        if !number.is_finite() {
             let found = format!("{number} under `{}`", clip(name));
-            let expected = "weights that round to finite 16-bit floats";
-            return Err(Mismatch::new(expected, found));
+            return Err(Mismatch::new("finite 32-bit floats", found));
         }
         sparse.push((Arc::clone(name), number));
     }

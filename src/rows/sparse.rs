@@ -85,6 +85,22 @@ impl<'a> SparseColumn<'a> {
     }
 }
 
+impl SparseColumn<'_> {
+    /// The dot product of a row's sparse vector with a query, ascending by name as it is; in `f64`, so that the
+    /// sum of what both may hold stays finite. Panics if `row` is out of range.
+    pub fn dot(self, row: usize, query: &[Entry]) -> f64 {
+        let mut query = query.iter().peekable();
+        let mut sum = 0.0;
+        for (dim, weight) in self.entries(row) {
+            while query.next_if(|(asked, _)| **asked < *dim).is_some() {}
+            if let Some((_, asked)) = query.next_if(|(asked, _)| **asked == *dim) {
+                sum += f64::from(weight) * f64::from(*asked);
+            }
+        }
+        sum
+    }
+}
+
 /// Builds one column of sparse vectors.
 #[derive(Debug)]
 pub struct SparseBuilder {

@@ -248,6 +248,73 @@ async fn sparse_vectors_come_back_sorted_and_rounded_and_are_no_filter_nor_order
     assert!(message.contains("found object"), "{message}");
 }
 
+/// Words of a document: some of twenty, other ones for each.
+fn words(id: u64) -> Vec<(String, f32)> {
+    let has = |word: &u64| (id * 7 + word * 13) % 5 == 0 && !id.is_multiple_of(11);
+    let weight = |word: u64| ((id + word) % 9) as f32 / 4.0 - 0.25;
+    let words = (0..20).filter(has);
+    words
+        .map(|word| (format!("w{word}"), weight(word)))
+        .collect()
+}
+
+#[tokio::test]
+async fn sparse_vectors_rank_by_their_dot_product_wherever_they_lie() {
+    let bucket = memory();
+    let engine = engine_on(Arc::clone(&bucket), 1);
+    let of_words = |ids: std::ops::Range<u64>| {
+        let of = ids.map(|id| {
+            let words = words(id).into_iter();
+            let words = words.map(|(word, weight)| (word, json!(weight)));
+            json!({"id": id, "year": id, "s": serde_json::Value::Object(words.collect())})
+        });
+        with_schema(sparse_schema("s"), rows(of.collect()))
+    };
+    let query = [("w3", 2.0), ("w8", 0.5), ("w18", 1.25), ("none", 9.0)];
+    let score = crate::query::request::ScoreExpr::Sparse {
+        attribute: "s".to_owned(),
+        vector: RawValue::Object(
+            query
+                .map(|(word, weight)| (word.into(), RawValue::Float(weight)))
+                .into(),
+        ),
+    };
+    let ask_score = async |engine: &Engine| {
+        let query = Query {
+            rank_by: RankBy::Score(score.clone()),
+            limit: 12,
+            ..all()
+        };
+        let rows = ask(engine, query).await.into_iter();
+        let rows = rows.map(|row| match row.dist {
+            Some(crate::query::reply::Dist::Score(score)) => (row.id, score),
+            other => panic!("no score: {other:?}"),
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let mut expected: Vec<(DocId, f64)> = (0..80)
+        .map(|id| {
+            let products = words(id).into_iter().map(|(word, weight)| {
+                let asked = query.iter().find(|(asked, _)| *asked == word);
+                f64::from(weight) * asked.map_or(0.0, |(_, asked)| *asked)
+            });
+            (DocId::Uint(id), products.sum())
+        })
+        .filter(|(_, score)| *score > 0.0)
+        .collect();
+    expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    expected.truncate(12);
+    assert!(expected.len() == 12, "{}", expected.len());
+    write(&engine, of_words(0..80)).await;
+    assert_eq!(ask_score(&engine).await, expected, "tail");
+    engine.flush(&name()).await.expect("a flush");
+    assert_eq!(ask_score(&engine).await, expected, "segment");
+    write(&engine, of_words(30..50)).await;
+    assert_eq!(ask_score(&engine).await, expected, "both");
+    let cold = engine_on(bucket, 2);
+    assert_eq!(ask_score(&cold).await, expected, "cold");
+}
+
 #[tokio::test]
 async fn dropped_attribute_is_gone_and_its_name_begins_anew() {
     let bucket = memory();
