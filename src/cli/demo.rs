@@ -43,26 +43,19 @@ pub(super) async fn load(engine: &Engine) -> Result<()> {
 }
 
 fn schema() -> SchemaSpec {
-    let declare = |kind| AttributeSpec {
-        kind,
-        filterable: None,
-        regex: None,
-        glob: None,
-        metric: None,
-    };
     let attributes = BTreeMap::from([
         (
             "width_mm".to_owned(),
-            declare(AttributeType::Scalar(ScalarType::Float)),
+            AttributeSpec::plain(AttributeType::Scalar(ScalarType::Float)),
         ),
         (
             "subject_groups".to_owned(),
-            declare(AttributeType::Array(ScalarType::String)),
+            AttributeSpec::plain(AttributeType::Array(ScalarType::String)),
         ),
     ]);
     SchemaSpec {
-        id_kind: None,
         attributes,
+        ..SchemaSpec::default()
     }
 }
 

@@ -117,6 +117,10 @@ impl<'a> Leaf<'a> {
                 let text = format!("{op} does not work on the vector attribute `{name}`");
                 return Err(filter_error(name, &text));
             }
+            kind @ (AttributeType::Bytes | AttributeType::Sparse) => {
+                let text = format!("attribute `{name}` is not filterable: it is of type {kind}");
+                return Err(filter_error(name, &text));
+            }
             AttributeType::Scalar(kind) => Shape::Scalar(kind),
             AttributeType::Array(kind) => Shape::Array(kind),
             AttributeType::ArrayUnknown => Shape::ArrayUnknown,

@@ -71,7 +71,11 @@ impl Members {
                 floats.dedup();
                 Self::Floats(floats)
             }
-            Value::Null | Value::Array(_) | Value::Vector(_) => return None,
+            Value::Null
+            | Value::Array(_)
+            | Value::Bytes(_)
+            | Value::Sparse(_)
+            | Value::Vector(_) => return None,
         };
         Some(members)
     }

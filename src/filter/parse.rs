@@ -70,7 +70,12 @@ pub fn raw(json: &Json) -> RawValue {
         Json::Bool(value) => RawValue::Bool(*value),
         Json::Number(number) => raw_number(number),
         Json::String(text) => RawValue::String(text.as_str().into()),
-        Json::Object(_) => RawValue::Object,
+        Json::Object(entries) => RawValue::Object(
+            entries
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), raw(value)))
+                .collect(),
+        ),
         Json::Array(items) => {
             numbers(items).unwrap_or_else(|| RawValue::Array(items.iter().map(raw).collect()))
         }

@@ -13,6 +13,7 @@ use crate::types::document::RawValue;
 use crate::types::filter::{CompareOp, Filter, ListOp, PatternOp};
 use crate::types::{
     AttrId, AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Timestamp, Value,
+    VectorElement,
 };
 
 /// One attribute of every scalar and array type, named after it, one unknown list, one vector, and one
@@ -31,7 +32,14 @@ fn schema(id_kind: IdKind) -> NamespaceSchema {
     }
     for (name, kind, filterable) in [
         ("unknown", AttributeType::ArrayUnknown, true),
-        ("vector", AttributeType::Vector { dims: 2 }, false),
+        (
+            "vector",
+            AttributeType::Vector {
+                dims: 2,
+                element: VectorElement::F32,
+            },
+            false,
+        ),
         ("hidden", AttributeType::Scalar(ScalarType::Int), false),
     ] {
         schema
@@ -76,7 +84,9 @@ fn cell(kind: AttributeType) -> BoxedStrategy<Value> {
             .prop_map(|items| Value::Array(items.into()))
             .boxed(),
         AttributeType::ArrayUnknown => Just(Value::Array([].into())).boxed(),
-        AttributeType::Vector { dims } => {
+        AttributeType::Bytes => Just(Value::Bytes([7, 0].into())).boxed(),
+        AttributeType::Sparse => Just(Value::Sparse([("a".into(), 0.5)].into())).boxed(),
+        AttributeType::Vector { dims, .. } => {
             prop::collection::vec(-1.0_f32..1.0, dims as usize..=dims as usize)
                 .prop_map(|items| Value::Vector(items.into()))
                 .boxed()
@@ -88,7 +98,7 @@ fn cell(kind: AttributeType) -> BoxedStrategy<Value> {
 /// Writes a value as a client would.
 fn as_raw(value: &Value) -> RawValue {
     match value {
-        Value::Null | Value::Vector(_) => RawValue::Null,
+        Value::Null | Value::Bytes(_) | Value::Sparse(_) | Value::Vector(_) => RawValue::Null,
         Value::Bool(value) => RawValue::Bool(*value),
         Value::Int(value) => RawValue::Int(*value),
         Value::Uint(value) => i64::try_from(*value).map_or(RawValue::Uint(*value), RawValue::Int),

@@ -13,7 +13,7 @@ use super::json;
 use crate::error::Result;
 use crate::lsm::{Entry, SlotHeader};
 use crate::rows::layout;
-use crate::types::{Nonce, SlotName, Timestamp, WalSeq, limits};
+use crate::types::{Nonce, SlotName, Timestamp, VectorElement, WalSeq, limits};
 use rows::{add_vectors, not_encodable, push_deletes, push_rows, read_deletes, read_ipc};
 
 /// First bytes of every slot.
@@ -33,6 +33,8 @@ const FRAME_ENTRY: u16 = 1;
 const FRAME_ROWS: u16 = 2;
 const FRAME_VECTORS: u16 = 3;
 const FRAME_DELETES: u16 = 4;
+const FRAME_VECTORS_F16: u16 = 5;
+const FRAME_VECTORS_I8: u16 = 6;
 
 const CODEC_RAW: u16 = 0;
 const CODEC_ZSTD: u16 = 1;
@@ -211,39 +213,38 @@ fn decode_body(key: &str, header: &Header, body: &[u8]) -> Result<Slot> {
 /// Decodes the frames after the entry: rows, their vectors by ascending attribute, deleted ids.
 fn decode_effects(key: &str, entry: &Entry, cursor: &mut Cursor<'_>) -> Result<Effects> {
     let mut effects = Effects::default();
-    // Type and attribute of the frame before: both together only rise, so none comes twice.
-    let mut last = (FRAME_ENTRY, 0);
+    // Turn and attribute of the frame before: both together only rise, so none comes twice.
+    let mut last = (0, 0);
     while !cursor.is_empty() {
         let frame = read_frame(key, cursor)?;
         if !matches!(entry, Entry::Write(_)) {
             let found = format_args!("one of type {}", frame.kind);
             return Err(corrupt(key, "frame after a non-write entry", "none", found));
         }
-        let place = (frame.kind, frame.attr);
-
-        if !(FRAME_ROWS..=FRAME_DELETES).contains(&frame.kind) {
-            return Err(corrupt(
-                key,
-                "frame type",
-                "2 to 4 after the entry",
-                frame.kind,
-            ));
-        }
+        let element = element_of(frame.kind);
+        let turn = match frame.kind {
+            FRAME_ROWS => 1,
+            FRAME_DELETES => 3,
+            _ if element.is_some() => 2,
+            other => return Err(corrupt(key, "frame type", "2 to 6 after the entry", other)),
+        };
+        let place = (turn, frame.attr);
         if place <= last {
-            let expected = format_args!("one after type {} attribute {}", last.0, last.1);
+            let expected = format_args!("rows, vectors by attribute, deletes, each once");
             let found = format_args!("type {} attribute {}", frame.kind, frame.attr);
             return Err(corrupt(key, "frame order", expected, found));
         }
         last = place;
-        match frame.kind {
-            FRAME_VECTORS => {
+        match (frame.kind, element) {
+            (_, Some(element)) => {
                 let rows = effects
                     .upserts
                     .take()
                     .ok_or_else(|| corrupt(key, "frame order", "rows before vectors", "none"))?;
-                effects.upserts = Some(add_vectors(key, rows, frame.attr, frame.bytes)?);
+                let vectors = (frame.attr, element, frame.bytes.as_slice());
+                effects.upserts = Some(add_vectors(key, rows, vectors)?);
             }
-            FRAME_ROWS => {
+            (FRAME_ROWS, _) => {
                 no_attribute(key, &frame)?;
                 effects.upserts = Some(read_ipc(key, &frame.bytes)?);
             }
@@ -266,6 +267,20 @@ fn no_attribute(key: &str, frame: &Frame) -> Result<()> {
     }
     let what = format!("attribute of a frame of type {}", frame.kind);
     Err(corrupt(key, &what, 0, frame.attr))
+}
+
+/// The width of a frame of vectors; `None` for other frames.
+fn element_of(kind: u16) -> Option<VectorElement> {
+    let mut elements = VectorElement::ALL.into_iter();
+    elements.find(|element| frame_of(*element) == kind)
+}
+
+fn frame_of(element: VectorElement) -> u16 {
+    match element {
+        VectorElement::F32 => FRAME_VECTORS,
+        VectorElement::F16 => FRAME_VECTORS_F16,
+        VectorElement::I8 => FRAME_VECTORS_I8,
+    }
 }
 
 /// The permanent number of an entry kind. 8 (a merge of segments), 9 (a built index) and 16 (parts of a
@@ -304,7 +319,7 @@ struct Frame {
 
 /// Frame header, 24 bytes: type u16, codec u16, attribute u32, raw length u64, stored length u64.
 fn push_frame(out: &mut Vec<u8>, kind: u16, attr: u32, raw: &[u8]) -> Result<()> {
-    let packed = if kind != FRAME_VECTORS && raw.len() >= COMPRESS_FROM_BYTES {
+    let packed = if element_of(kind).is_none() && raw.len() >= COMPRESS_FROM_BYTES {
         Some(zstd::bulk::compress(raw, ZSTD_LEVEL).map_err(not_encodable)?)
     } else {
         None

@@ -22,12 +22,15 @@ mod degraded;
 mod fencing;
 mod flush;
 mod freshness;
+mod json;
 mod marks;
 mod opening;
 mod replaced;
 mod segments;
 mod settings;
 mod stopped;
+mod types;
+mod vectors;
 mod writes;
 
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {

@@ -152,7 +152,7 @@ pub fn bind_vector(
     raw_vector: &RawValue,
 ) -> Result<(AttrId, Vec<f32>)> {
     let attribute = schema.get(name).ok_or_else(|| order::not_found(name))?;
-    let AttributeType::Vector { dims } = attribute.kind else {
+    let AttributeType::Vector { dims, .. } = attribute.kind else {
         return Err(Error::invalid(format!(
             "cannot rank by attribute `{name}`: expected a vector, found {}",
             attribute.kind

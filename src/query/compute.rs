@@ -105,10 +105,13 @@ impl BoundCompute {
                 };
                 let absent = rows::vector_nulls(batch, *attribute);
                 let query = PreparedQuery::new(*metric, vector);
-                let distances = vectors.chunks_exact(query.dims()).enumerate();
-                let distances = distances.map(|(row, vector)| {
+                let mut scratch = Vec::new();
+                let distances = (0..vectors.len()).map(|row| {
                     let is_absent = absent.is_some_and(|nulls| nulls.is_null(row));
-                    (!is_absent).then(|| Dist::Distance(query.distance(vector)))
+                    let vector = vectors.rows(row..row + 1, &mut scratch);
+                    // Both are of the attribute's dimensions.
+                    let distance = || Dist::Distance(query.distance(vector));
+                    (!is_absent && vector.len() == query.dims()).then(distance)
                 });
                 distances.collect()
             }

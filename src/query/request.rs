@@ -29,6 +29,13 @@ pub enum RankBy {
 pub enum ScoreExpr {
     /// 1 where the filter matches, else 0.
     Filter(Filter),
+    /// The dot product of a sparse vector attribute with a sparse vector; what is not above 0 is not found.
+    Sparse {
+        /// The attribute.
+        attribute: String,
+        /// The query: `Object`.
+        vector: RawValue,
+    },
     /// The value of a numeric attribute; of a datetime its milliseconds.
     Attribute(String),
     /// How far an attribute is from a value of its type; of datetimes in milliseconds.
@@ -266,7 +273,7 @@ impl ScoreExpr {
     fn patterns(&self) -> usize {
         match self {
             Self::Filter(filter) => filter.patterns(),
-            Self::Attribute(_) | Self::Dist { .. } => 0,
+            Self::Sparse { .. } | Self::Attribute(_) | Self::Dist { .. } => 0,
             Self::Sum(clauses) | Self::Max { clauses, .. } => {
                 clauses.iter().map(Self::patterns).sum()
             }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, ListArray, RecordBatch,
-    UInt32Array, new_empty_array, new_null_array,
+    Array, ArrayRef, AsArray, ListArray, RecordBatch, UInt32Array, new_empty_array, new_null_array,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
 use super::layout;
+use super::vectors::VectorBuilder;
 use crate::error::{Error, Result};
-use crate::types::{AttributeSchema, NamespaceSchema};
+use crate::types::{AttributeSchema, AttributeType, NamespaceSchema};
 
 /// Gives the batch the columns of a schema: missing ones are null, those of dropped attributes go, and
 /// lists whose element type was not known become empty lists of the type now known.
@@ -101,19 +101,11 @@ fn retype(column: &ArrayRef, name: &str, attribute: &AttributeSchema) -> Result<
 }
 
 fn null_column(attribute: &AttributeSchema, rows: usize) -> Result<ArrayRef> {
-    let data_type = layout::attribute_type(attribute.kind);
-    let DataType::FixedSizeList(item, dims) = &data_type else {
-        return Ok(new_null_array(&data_type, rows));
-    };
-    // The child must stay without nulls, so that a vector column is one plain slice.
-    let count = usize::try_from(*dims).unwrap_or(0).saturating_mul(rows);
-    let vectors = FixedSizeListArray::try_new(
-        Arc::clone(item),
-        *dims,
-        Arc::new(Float32Array::from(vec![0.0; count])),
-        Some(NullBuffer::new_null(rows)),
-    );
-    Ok(Arc::new(vectors.map_err(broken)?))
+    match attribute.kind {
+        // The child must stay without nulls, so that a vector column is one plain slice.
+        AttributeType::Vector { dims, element } => VectorBuilder::nulls(dims, element, rows),
+        kind => Ok(new_null_array(&layout::attribute_type(kind), rows)),
+    }
 }
 
 fn broken(error: ArrowError) -> Error {

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float32Array,
-    Float64Builder, Int64Builder, ListArray, NullBufferBuilder, RecordBatch, StringBuilder,
-    TimestampMillisecondBuilder, UInt64Builder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder,
+    ListArray, NullBufferBuilder, RecordBatch, StringBuilder, TimestampMillisecondBuilder,
+    UInt64Builder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
+use super::sparse::SparseBuilder;
+use super::vectors::VectorBuilder;
 use super::{ids, layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{
@@ -155,55 +157,6 @@ impl ListBuilder {
     }
 }
 
-/// Builds one column of vectors, row after row in one buffer.
-#[derive(Debug)]
-pub struct VectorBuilder {
-    dims: usize,
-    values: Vec<f32>,
-    nulls: NullBufferBuilder,
-}
-
-impl VectorBuilder {
-    fn new(dims: u32, rows: usize) -> Self {
-        let dims = dims as usize;
-        Self {
-            dims,
-            // Room is bounded: a schema may be wider than what the rows bring.
-            values: Vec::with_capacity(rows.saturating_mul(dims).min(1 << 20)),
-            nulls: NullBufferBuilder::new(rows),
-        }
-    }
-
-    /// Adds a vector. Errors: `Internal` if it has other dimensions.
-    pub fn push(&mut self, vector: &[f32]) -> Result<()> {
-        if vector.len() != self.dims {
-            return Err(Error::internal(format!(
-                "vector column of {} dimensions: found {}",
-                self.dims,
-                vector.len()
-            )));
-        }
-        self.values.extend_from_slice(vector);
-        self.nulls.append_non_null();
-        Ok(())
-    }
-
-    fn push_null(&mut self) {
-        self.values.resize(self.values.len() + self.dims, 0.0);
-        self.nulls.append_null();
-    }
-
-    fn finish(mut self) -> Result<ArrayRef> {
-        let list = FixedSizeListArray::try_new(
-            layout::item_field(DataType::Float32),
-            i32::try_from(self.dims).map_err(|_| column_too_large())?,
-            Arc::new(Float32Array::from(self.values)),
-            self.nulls.finish(),
-        );
-        Ok(Arc::new(list.map_err(broken)?))
-    }
-}
-
 /// What a column is built with.
 #[derive(Debug)]
 pub enum ColumnKind {
@@ -211,6 +164,10 @@ pub enum ColumnKind {
     Scalar(ScalarBuilder),
     /// Lists.
     List(ListBuilder),
+    /// Bytes.
+    Bytes(BinaryBuilder),
+    /// Sparse vectors.
+    Sparse(SparseBuilder),
     /// Vectors.
     Vector(VectorBuilder),
 }
@@ -231,7 +188,11 @@ impl ColumnBuilder {
             AttributeType::ArrayUnknown => {
                 ColumnKind::List(ListBuilder::new(ScalarType::Bool, rows))
             }
-            AttributeType::Vector { dims } => ColumnKind::Vector(VectorBuilder::new(dims, rows)),
+            AttributeType::Bytes => ColumnKind::Bytes(BinaryBuilder::with_capacity(rows, 0)),
+            AttributeType::Sparse => ColumnKind::Sparse(SparseBuilder::new(rows)),
+            AttributeType::Vector { dims, element } => {
+                ColumnKind::Vector(VectorBuilder::new(dims, element, rows))
+            }
         };
         Self { rows: 0, kind }
     }
@@ -261,6 +222,8 @@ impl ColumnBuilder {
         match &mut self.kind {
             ColumnKind::Scalar(builder) => builder.push_null(),
             ColumnKind::List(builder) => builder.push_null(),
+            ColumnKind::Bytes(builder) => builder.append_null(),
+            ColumnKind::Sparse(builder) => builder.push_null(),
             ColumnKind::Vector(builder) => builder.push_null(),
         }
         self.rows += 1;
@@ -280,6 +243,8 @@ impl ColumnBuilder {
                 }
                 builder.close()
             }
+            (ColumnKind::Bytes(builder), Value::Bytes(bytes)) => push_bytes(builder, bytes),
+            (ColumnKind::Sparse(builder), Value::Sparse(entries)) => builder.push(entries),
             (ColumnKind::Vector(builder), Value::Vector(vector)) => builder.push(vector),
             (_, other) => Err(wrong_type(other)),
         })
@@ -290,6 +255,8 @@ impl ColumnBuilder {
         match self.kind {
             ColumnKind::Scalar(builder) => Ok(builder.finish()),
             ColumnKind::List(builder) => builder.finish(),
+            ColumnKind::Bytes(mut builder) => Ok(Arc::new(builder.finish())),
+            ColumnKind::Sparse(builder) => builder.finish(),
             ColumnKind::Vector(builder) => builder.finish(),
         }
     }
@@ -380,7 +347,7 @@ impl RowsBuilder {
     }
 }
 
-fn push_text(builder: &mut StringBuilder, text: &str) -> Result<()> {
+pub(super) fn push_text(builder: &mut StringBuilder, text: &str) -> Result<()> {
     let bytes = builder.values_slice().len().saturating_add(text.len());
     if i32::try_from(bytes).is_err() {
         return Err(column_too_large());
@@ -389,7 +356,17 @@ fn push_text(builder: &mut StringBuilder, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn column_too_large() -> Error {
+/// Adds bytes to a column. Errors: `TooLarge` if the column would pass 2 GiB.
+pub fn push_bytes(builder: &mut BinaryBuilder, bytes: &[u8]) -> Result<()> {
+    let total = builder.values_slice().len().saturating_add(bytes.len());
+    if i32::try_from(total).is_err() {
+        return Err(column_too_large());
+    }
+    builder.append_value(bytes);
+    Ok(())
+}
+
+pub(super) fn column_too_large() -> Error {
     Error::new(
         ErrorKind::TooLarge,
         "too_large",

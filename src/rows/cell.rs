@@ -1,16 +1,14 @@
 //! Reading single values and whole vector columns out of a batch.
 
-use std::sync::Arc;
-
 use arrow::array::{
     Array, AsArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch,
     StringArray, TimestampMillisecondArray, UInt64Array,
 };
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int64Type, TimestampMillisecondType, UInt64Type,
-};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMillisecondType, UInt64Type};
 
+use super::sparse::SparseColumn;
+use super::vectors::VectorColumn;
 use super::{ids, layout};
 use crate::types::{AttrId, Timestamp, Value};
 
@@ -98,26 +96,25 @@ pub fn value_of(column: &dyn Array, row: usize) -> Value {
         let count = elements.array().len();
         return Value::Array((0..count).map(|element| elements.value(element)).collect());
     }
-    if let Some(list) = column.as_fixed_size_list_opt() {
-        let vector = list.value(row);
-        return vector
-            .as_primitive_opt::<Float32Type>()
-            .map_or(Value::Null, |values| {
-                Value::Vector(Arc::from(&values.values()[..]))
-            });
+    if let Some(bytes) = column.as_binary_opt::<i32>() {
+        return Value::Bytes(bytes.value(row).into());
+    }
+    if let Some(sparse) = SparseColumn::of(column) {
+        let entries = sparse.entries(row);
+        return Value::Sparse(entries.map(|(dim, weight)| (dim.into(), weight)).collect());
+    }
+    if let Some(vectors) = VectorColumn::of(column) {
+        let mut scratch = Vec::new();
+        return Value::Vector(vectors.rows(row..row + 1, &mut scratch).into());
     }
     ScalarColumn::of(column).map_or(Value::Null, |scalar| scalar.value(row))
 }
 
-/// Gives a vector column as one contiguous slice, row after row; `None` if the batch has no such column.
+/// Gives a vector column; `None` if the batch has no such column.
 ///
 /// Rows without a vector hold zeros here: ask `vector_nulls` which they are.
-pub fn vectors(batch: &RecordBatch, attr: AttrId) -> Option<&[f32]> {
-    let list = layout::column(batch, attr)?.as_fixed_size_list_opt()?;
-    let values = list.values().as_primitive_opt::<Float32Type>()?.values();
-    let dims = usize::try_from(list.value_length()).ok()?;
-    // Slicing a list slices its child too, so the child holds exactly these rows.
-    values.get(..list.len() * dims)
+pub fn vectors(batch: &RecordBatch, attr: AttrId) -> Option<VectorColumn<'_>> {
+    VectorColumn::of(layout::column(batch, attr)?.as_ref())
 }
 
 /// Says which rows of a vector column have no vector; `None` if all have one, or the column is missing.

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
+use super::sparse;
 use crate::error::{Error, Result};
-use crate::types::{AttrId, AttributeSchema, AttributeType, IdKind, NamespaceSchema, ScalarType};
+use crate::types::{
+    AttrId, AttributeSchema, AttributeType, IdKind, NamespaceSchema, ScalarType, VectorElement,
+};
 
 /// The name of the id column, always the first.
 pub const ID_COLUMN: &str = "id";
@@ -59,6 +62,15 @@ pub fn scalar_type(kind: ScalarType) -> DataType {
     }
 }
 
+/// Gives the Arrow type of a vector's numbers.
+pub fn element_type(element: VectorElement) -> DataType {
+    match element {
+        VectorElement::F32 => DataType::Float32,
+        VectorElement::F16 => DataType::Float16,
+        VectorElement::I8 => DataType::Int8,
+    }
+}
+
 /// Gives the child field of a list or a vector.
 pub fn item_field(data_type: DataType) -> FieldRef {
     Arc::new(Field::new(ITEM_FIELD, data_type, false))
@@ -70,10 +82,12 @@ pub fn attribute_type(kind: AttributeType) -> DataType {
         AttributeType::Scalar(scalar) => scalar_type(scalar),
         AttributeType::Array(element) => DataType::List(item_field(scalar_type(element))),
         AttributeType::ArrayUnknown => DataType::List(item_field(DataType::Boolean)),
-        AttributeType::Vector { dims } => {
+        AttributeType::Bytes => DataType::Binary,
+        AttributeType::Sparse => sparse::data_type(),
+        AttributeType::Vector { dims, element } => {
             // Dims are at most 10,752; a larger number could only be built in memory, never parsed.
             let dims = i32::try_from(dims).unwrap_or(i32::MAX);
-            DataType::FixedSizeList(item_field(DataType::Float32), dims)
+            DataType::FixedSizeList(item_field(element_type(element)), dims)
         }
     }
 }
@@ -178,10 +192,15 @@ fn legal_type(data_type: &DataType) -> bool {
             .any(|kind| scalar_type(kind) == *wanted)
     };
     match data_type {
+        DataType::Binary => true,
+        DataType::Map(..) => *data_type == sparse::data_type(),
         DataType::List(item) => {
             *item == item_field(item.data_type().clone()) && scalar(item.data_type())
         }
-        DataType::FixedSizeList(item, dims) => *dims > 0 && *item == item_field(DataType::Float32),
+        DataType::FixedSizeList(item, dims) => {
+            let mut elements = VectorElement::ALL.into_iter();
+            *dims > 0 && elements.any(|element| *item == item_field(element_type(element)))
+        }
         other => scalar(other),
     }
 }

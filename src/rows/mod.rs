@@ -4,7 +4,8 @@
 //! per attribute in ascending attribute id, named `a{attr_id}`. Scalars: Utf8, Int64, UInt64, Float64,
 //! FixedSizeBinary(16), Timestamp(Millisecond) without zone, Boolean, all nullable. Arrays: List of the
 //! scalar, child `item`, nullable list, non-null elements. `[]unknown`: List of Boolean,
-//! always empty. Vectors: FixedSizeList of non-null Float32, null (over zeros)
+//! always empty. Bytes: Binary, nullable. Sparse vectors: Map of non-null
+//! Utf8 to non-null Float16, nullable, keys ascending. Vectors: FixedSizeList of non-null Float32, Float16 or Int8, null (over zeros)
 //! only in rows older than the vector attribute.
 //! Names live only in the schema; a column is found by its attribute's number.
 //!
@@ -18,6 +19,8 @@ pub mod layout;
 pub mod overlay;
 pub mod raw;
 pub mod size;
+pub mod sparse;
+pub mod vectors;
 
 pub use align::{align, concat, take_rows};
 pub use build::RowsBuilder;
@@ -26,3 +29,5 @@ pub use ids::{detached, id_array, id_at, ids_of};
 pub use layout::{arrow_schema, column, id_column};
 pub use overlay::{Given, overlay};
 pub use size::{logical_bytes, memory_bytes, row_bytes};
+pub use sparse::SparseColumn;
+pub use vectors::VectorColumn;

@@ -1,13 +1,16 @@
 //! What arrived, turned into the type it is declared to have: the one place that decides what fits.
 
+use std::sync::Arc;
+
 use base64::engine::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDate;
 use uuid::Uuid;
 
+use super::vectors::holds;
 use crate::error::{Error, Result};
 use crate::types::document::RawValue;
-use crate::types::{DocId, IdKind, ScalarType, Timestamp, Value, limits};
+use crate::types::{DocId, IdKind, ScalarType, Timestamp, Value, VectorElement, limits};
 
 /// A value that does not fit: what was expected and what was found, for the caller to say where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +174,40 @@ pub fn vector(raw: &RawValue, out: &mut Vec<f32>) -> Result<(), Mismatch> {
     }
 }
 
+/// Decodes a vector that is to be stored in a width, as `vector` does; the numbers are not rounded yet.
+///
+/// Errors: as `vector`; a mismatch for a number that the width does not hold: beyond 16-bit floats once
+/// rounded, or no whole number of 8 bits.
+pub fn vector_of(
+    element: VectorElement,
+    raw: &RawValue,
+    out: &mut Vec<f32>,
+) -> Result<(), Mismatch> {
+    vector(raw, out)?;
+    let expected = match element {
+        VectorElement::F32 => return Ok(()),
+        VectorElement::F16 => "numbers that round to finite 16-bit floats",
+        VectorElement::I8 => "whole numbers from -128 to 127",
+    };
+    let refused = |found: &dyn std::fmt::Display, at: usize| {
+        Err(Mismatch::new(expected, format!("{found} at position {at}")))
+    };
+    // Before what is next to a whole number became one as f32.
+    if let (VectorElement::I8, RawValue::Numbers { values, .. }) = (element, raw)
+        && let Some((at, number)) = values
+            .iter()
+            .enumerate()
+            .find(|(_, number)| number.fract() != 0.0)
+    {
+        return refused(number, at);
+    }
+    let mut numbers = out.iter().enumerate();
+    match numbers.find(|(_, number)| !holds(element, **number)) {
+        None => Ok(()),
+        Some((at, number)) => refused(number, at),
+    }
+}
+
 /// Decodes little-endian f32s straight into `out`. Errors: what was found instead.
 fn decode_base64(text: &[u8], out: &mut Vec<f32>) -> Result<(), String> {
     let form = match text.len() % 4 {
@@ -196,6 +233,82 @@ fn decode_base64(text: &[u8], out: &mut Vec<f32>) -> Result<(), String> {
             .for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
     }
     Ok(())
+}
+
+/// Decodes bytes: base64 text, padded or not. Errors: a mismatch for anything else.
+pub fn bytes(raw: &RawValue) -> Result<Vec<u8>, Mismatch> {
+    const EXPECTED: &str = "bytes as base64 text";
+    let RawValue::String(text) = raw else {
+        return Err(Mismatch::new(EXPECTED, show(raw)));
+    };
+    let form = match text.len() % 4 {
+        0 => base64_simd::STANDARD,
+        _ => base64_simd::STANDARD_NO_PAD,
+    };
+    let decoded = form.decode_to_vec(text.as_bytes());
+    decoded.map_err(|_| Mismatch::new(EXPECTED, describe_base64(text.as_bytes())))
+}
+
+/// Turns an object of numbers into the entries of a sparse vector to be stored, as `sparse_query` does.
+///
+/// Errors: as of that; a mismatch for a weight that rounds to no finite 16-bit float.
+pub fn sparse(raw: &RawValue) -> Result<Vec<(Arc<str>, f32)>, Mismatch> {
+    let entries = sparse_query(raw)?;
+    match entries
+        .iter()
+        .find(|(_, weight)| !holds(VectorElement::F16, *weight))
+    {
+        None => Ok(entries),
+        Some((name, weight)) => Err(Mismatch::new(
+            "weights that round to finite 16-bit floats",
+            format!("{weight} under `{}`", clip(name)),
+        )),
+    }
+}
+
+/// Turns an object of numbers into the entries of a sparse vector, ascending by name, weights rounded as f32.
+///
+/// Errors: a mismatch for anything else, more entries than allowed, a name twice, or a weight that is not
+/// finite as f32.
+pub fn sparse_query(raw: &RawValue) -> Result<Vec<(Arc<str>, f32)>, Mismatch> {
+    const EXPECTED: &str = "an object of numbers, such as {\"word\": 0.5}";
+    let RawValue::Object(entries) = raw else {
+        return Err(Mismatch::new(EXPECTED, show(raw)));
+    };
+    if entries.len() > limits::SPARSE_ENTRIES_MAX {
+        let expected = format!("at most {} entries", limits::SPARSE_ENTRIES_MAX);
+        return Err(Mismatch::new(expected, "more"));
+    }
+    let mut sparse = Vec::with_capacity(entries.len());
+    for (name, weight) in entries {
+        let number = match weight {
+            RawValue::Int(value) => *value as f32,
+            RawValue::Uint(value) => *value as f32,
+            RawValue::Float(value) => *value as f32,
+            other => {
+                let found = format!("{} under `{}`", show(other), clip(name));
+                return Err(Mismatch::new(EXPECTED, found));
+            }
+        };
+        if !number.is_finite() {
+            let found = format!("{number} under `{}`", clip(name));
+            return Err(Mismatch::new("finite 32-bit floats", found));
+        }
+        sparse.push((Arc::clone(name), number));
+    }
+    sparse.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut pairs = sparse.iter().zip(sparse.iter().skip(1));
+    match pairs.find(|(a, b)| a.0 == b.0) {
+        None => Ok(sparse),
+        Some(((name, _), _)) => {
+            let found = format!("`{}` twice", clip(name));
+            Err(Mismatch::new("each name once", found))
+        }
+    }
+}
+
+fn clip(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 /// Says where base64 text is broken, which the fast decoder does not.

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 
 /// Sums the logical bytes of all values, ids included: 8 for numbers and datetimes, 16 for uuids, 1 for
-/// booleans, 4 per vector dimension, UTF-8 length for text; nulls weigh nothing.
+/// booleans, 4, 2 or 1 per vector dimension, 2 and its name for each of a sparse one, the length of text, as UTF-8, and of bytes; nulls weigh nothing.
 pub fn logical_bytes(batch: &RecordBatch) -> u64 {
     batch
         .columns()
@@ -31,15 +31,28 @@ fn range_bytes(column: &dyn Array, start: usize, end: usize) -> u64 {
     if let Some(text) = column.as_string_opt::<i32>() {
         return span(text.value_offsets(), start, end).map_or(0, |(from, to)| (to - from) as u64);
     }
+    if let Some(bytes) = column.as_binary_opt::<i32>() {
+        return span(bytes.value_offsets(), start, end).map_or(0, |(from, to)| (to - from) as u64);
+    }
     if let Some(list) = column.as_list_opt::<i32>() {
         return span(list.value_offsets(), start, end).map_or(0, |(from, to)| {
             range_bytes(list.values().as_ref(), from, to)
         });
     }
+    if let Some(map) = column.as_map_opt() {
+        return span(map.value_offsets(), start, end).map_or(0, |(from, to)| {
+            range_bytes(map.keys().as_ref(), from, to)
+                + range_bytes(map.values().as_ref(), from, to)
+        });
+    }
     let width = match column.data_type() {
         DataType::Boolean => 1,
+        DataType::Float16 => 2,
         DataType::FixedSizeBinary(width) => u64::try_from(*width).unwrap_or(0),
-        DataType::FixedSizeList(_, dims) => u64::try_from(*dims).unwrap_or(0) * 4,
+        DataType::FixedSizeList(item, dims) => {
+            let width = item.data_type().primitive_width().unwrap_or(0) as u64;
+            u64::try_from(*dims).unwrap_or(0) * width
+        }
         _ => 8,
     };
     let nulls = match column.nulls() {

@@ -21,7 +21,7 @@ use crate::store::fault::{FaultRates, Faulty, ReadFault};
 use crate::store::object::ObjectBucket;
 use crate::telemetry::Metrics;
 use crate::types::{
-    AttrId, AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Value, WalSeq,
+    AttrId, AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Value, VectorElement, WalSeq,
 };
 
 /// Seals rows and puts both files into a bucket, as segment `n` of claim 1.
@@ -86,7 +86,13 @@ impl Setup {
         for (name, kind) in [
             ("number", AttributeType::Scalar(ScalarType::Int)),
             ("text", AttributeType::Scalar(ScalarType::String)),
-            ("vector", AttributeType::Vector { dims }),
+            (
+                "vector",
+                AttributeType::Vector {
+                    dims,
+                    element: VectorElement::F32,
+                },
+            ),
         ] {
             schema.add(name, kind, true).expect("a legal attribute");
         }

@@ -10,9 +10,10 @@ use futures::stream::{self, BoxStream, StreamExt};
 use super::reader::{Opened, SegmentReader};
 use crate::error::{Error, Result};
 use crate::filter::RowMask;
-use crate::format::segment::{Footer, VectorPage, VectorPages, floats};
+use crate::format::segment::{Footer, VectorPage, VectorPages};
+use crate::rows::vectors::decode;
 use crate::store::cache::Purpose;
-use crate::types::AttrId;
+use crate::types::{AttrId, VectorElement};
 
 /// Bytes of vectors of one window, about: a page more at most.
 const WINDOW_BYTES: u64 = 2 << 20;
@@ -24,6 +25,7 @@ const WINDOWS_AT_ONCE: usize = 4;
 pub struct VectorPiece {
     footer: Arc<Footer>,
     attr: AttrId,
+    element: VectorElement,
     page: VectorPage,
     bytes: Bytes,
 }
@@ -34,14 +36,17 @@ impl VectorPiece {
         self.page.rows.clone()
     }
 
-    /// All its vectors, one after the other; a copy only where the bytes are not aligned.
+    /// All its vectors, one after the other; a copy only where they are no f32, or the bytes not aligned.
     pub fn vectors(&self) -> Cow<'_, [f32]> {
         if cfg!(target_endian = "little")
+            && self.element == VectorElement::F32
             && let Ok(aligned) = bytemuck::try_cast_slice(&self.bytes)
         {
             return Cow::Borrowed(aligned);
         }
-        Cow::Owned(floats(&self.bytes).collect())
+        let mut values = Vec::new();
+        decode(self.element, &self.bytes, &mut values);
+        Cow::Owned(values)
     }
 
     /// Which of `vectors` is this row's; `None` if the row has none or is of another page.
@@ -78,7 +83,9 @@ impl SegmentReader {
         F: Fn(&[VectorPiece]) -> Result<T> + Send + Sync + 'static,
     {
         let opened = self.opened().await?;
-        let windows = match opened.footer.vector_pages(attr) {
+        let pages = opened.footer.vector_pages(attr);
+        let element = pages.map_or(VectorElement::F32, VectorPages::element);
+        let windows = match pages {
             None => Vec::new(),
             Some(pages) if pages.dims() as usize == dims => windows(pages, wanted),
             Some(pages) => {
@@ -95,7 +102,8 @@ impl SegmentReader {
             let (reader, opened, each) = (reader.clone(), Arc::clone(&opened), Arc::clone(&each));
             let purpose = purpose.clone();
             async move {
-                let window = reader.vector_window(&opened, attr, pages, &purpose, each);
+                let column = (attr, element);
+                let window = reader.vector_window(&opened, column, pages, &purpose, each);
                 window.await
             }
         });
@@ -105,7 +113,7 @@ impl SegmentReader {
     async fn vector_window<T, F>(
         &self,
         opened: &Opened,
-        attr: AttrId,
+        (attr, element): (AttrId, VectorElement),
         pages: Vec<VectorPage>,
         purpose: &Purpose,
         each: Arc<F>,
@@ -124,6 +132,7 @@ impl SegmentReader {
                 .map(|(page, bytes)| VectorPiece {
                     footer: Arc::clone(&footer),
                     attr,
+                    element,
                     page,
                     bytes,
                 })

@@ -1,6 +1,6 @@
 //! A write as a client means it, before a schema has been asked: parsed, not yet bound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::condition::Condition;
@@ -31,8 +31,8 @@ pub enum RawValue {
     },
     /// Any other list.
     Array(Vec<RawValue>),
-    /// An object; only sparse vectors use it, which this version refuses by name.
-    Object,
+    /// An object, in the order it came; only sparse vectors use it. Of more entries than one has, one more.
+    Object(Vec<(Arc<str>, RawValue)>),
 }
 
 impl RawValue {
@@ -45,7 +45,7 @@ impl RawValue {
             Self::Float(_) => "float",
             Self::String(_) => "string",
             Self::Numbers { .. } | Self::Array(_) => "array",
-            Self::Object => "object",
+            Self::Object(_) => "object",
         }
     }
 }
@@ -73,6 +73,22 @@ pub struct AttributeSpec {
     pub glob: Option<bool>,
     /// `ann.distance_metric`, where given; `ann: true` leaves it `None`.
     pub metric: Option<DistanceMetric>,
+    /// Whether `sparse_knn` is given: new sparse vectors need it.
+    pub sparse_knn: bool,
+}
+
+impl AttributeSpec {
+    /// A type without any option.
+    pub fn plain(kind: AttributeType) -> Self {
+        Self {
+            kind,
+            filterable: None,
+            regex: None,
+            glob: None,
+            metric: None,
+            sparse_knn: false,
+        }
+    }
 }
 
 /// The `schema` part of a request.
@@ -82,6 +98,8 @@ pub struct SchemaSpec {
     pub id_kind: Option<IdKind>,
     /// Attributes by name.
     pub attributes: BTreeMap<String, AttributeSpec>,
+    /// Attributes that go, with all their values, before anything else of the request is looked at.
+    pub drops: BTreeSet<String>,
 }
 
 /// One write request: all of it applies, or none.

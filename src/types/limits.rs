@@ -18,6 +18,8 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 pub const VECTOR_DIMS_MAX: usize = 10_752;
 /// Most vector attributes in a namespace (the public API's limit).
 pub const VECTOR_ATTRIBUTES_MAX: usize = 8;
+/// Most entries of a sparse vector, stored or asked for (the public API's limit).
+pub const SPARSE_ENTRIES_MAX: usize = 1_024;
 /// Largest `limit`, and largest `offset + limit`, rows (the public API's limit).
 pub const QUERY_LIMIT_MAX: usize = 10_000;
 /// Deepest nesting of a filter: bounds recursion on hostile input.

@@ -21,4 +21,4 @@ pub use map::{RowMap, RowSet};
 pub use schema::{AttrId, AttributeSchema, DistanceMetric, NamespaceSchema};
 pub use segment::{AttributeStats, Bound, FooterRef, ObjectRef, Stats};
 pub use sequence::{Nonce, SlotName, WalSeq};
-pub use value::{AttributeType, ScalarType, Value};
+pub use value::{AttributeType, ScalarType, Value, VectorElement};

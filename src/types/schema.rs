@@ -52,7 +52,7 @@ pub struct AttributeSchema {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: AttributeType,
-    /// Whether filters and orders may name it. Always false for vectors.
+    /// Whether filters and orders may name it. Always false for vectors, sparse ones too, and bytes.
     pub filterable: bool,
     /// Whether the filter `Regex` may name it; only for text and lists of text.
     #[serde(default, skip_serializing_if = "is_off")]
@@ -124,7 +124,7 @@ impl NamespaceSchema {
         }
         let id = AttrId(self.next_attr_id);
         self.next_attr_id += 1;
-        let filterable = filterable && !kind.is_vector();
+        let filterable = filterable && kind.may_filter();
         self.attributes.insert(
             name.to_owned(),
             AttributeSchema {

@@ -54,6 +54,40 @@ impl ScalarType {
     }
 }
 
+/// How one number of a dense vector is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum VectorElement {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float: 11 bits of precision, up to 65,504.
+    F16,
+    /// Signed 8-bit integer.
+    I8,
+}
+
+impl VectorElement {
+    /// All widths.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::I8];
+
+    /// The name the API uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I8 => "i8",
+        }
+    }
+
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::I8 => 1,
+        }
+    }
+}
+
 /// The type of an attribute. Written `string`, `[]int`, `[128]f32` and so on in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -64,10 +98,16 @@ pub enum AttributeType {
     Array(ScalarType),
     /// Only empty arrays seen so far: `[]unknown`.
     ArrayUnknown,
-    /// A dense vector of f32 with this many dimensions.
+    /// Bytes that nothing looks into.
+    Bytes,
+    /// A sparse vector, weights by dimension: `{}f16`.
+    Sparse,
+    /// A dense vector: `[128]f32`.
     Vector {
         /// Number of dimensions, 1 to 10,752.
         dims: u32,
+        /// How each of its numbers is stored.
+        element: VectorElement,
     },
 }
 
@@ -82,13 +122,27 @@ impl AttributeType {
             return scalar(element).map(Self::Array);
         }
         if let Some(rest) = text.strip_prefix('[') {
-            let dims = rest.strip_suffix("]f32")?;
+            let (dims, element) = rest.split_once(']')?;
+            let mut elements = VectorElement::ALL.into_iter();
+            let element = elements.find(|known| known.name() == element)?;
             let digits = !dims.is_empty() && dims.bytes().all(|byte| byte.is_ascii_digit());
             let dims = dims.parse::<u32>().ok().filter(|_| digits)?;
             let legal = (1..=super::limits::VECTOR_DIMS_MAX as u32).contains(&dims);
-            return legal.then_some(Self::Vector { dims });
+            return legal.then_some(Self::Vector { dims, element });
         }
-        scalar(text).map(Self::Scalar)
+        match text {
+            "bytes" => Some(Self::Bytes),
+            "{}f16" => Some(Self::Sparse),
+            _ => scalar(text).map(Self::Scalar),
+        }
+    }
+
+    /// Whether filters and orders may name attributes of this type.
+    pub fn may_filter(self) -> bool {
+        match self {
+            Self::Scalar(_) | Self::Array(_) | Self::ArrayUnknown => true,
+            Self::Bytes | Self::Sparse | Self::Vector { .. } => false,
+        }
     }
 
     /// Whether it is a dense vector.
@@ -117,7 +171,9 @@ impl fmt::Display for AttributeType {
             Self::Scalar(kind) => f.write_str(kind.name()),
             Self::Array(kind) => write!(f, "[]{}", kind.name()),
             Self::ArrayUnknown => f.write_str("[]unknown"),
-            Self::Vector { dims } => write!(f, "[{dims}]f32"),
+            Self::Bytes => f.write_str("bytes"),
+            Self::Sparse => f.write_str("{}f16"),
+            Self::Vector { dims, element } => write!(f, "[{dims}]{}", element.name()),
         }
     }
 }
@@ -141,9 +197,13 @@ pub enum Value {
     Uuid(Uuid),
     /// Text.
     String(Arc<str>),
+    /// Bytes.
+    Bytes(Arc<[u8]>),
+    /// Sparse vector: weights by dimension, ascending by the bytes of its name.
+    Sparse(Arc<[(Arc<str>, f32)]>),
     /// List of scalars of one type.
     Array(Arc<[Value]>),
-    /// Dense vector.
+    /// Dense vector, whatever width it is stored in.
     Vector(Arc<[f32]>),
 }
 
@@ -161,6 +221,13 @@ impl Value {
             (Self::Datetime(a), Self::Datetime(b)) => a.cmp(b),
             (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
             (Self::String(a), Self::String(b)) => a.as_bytes().cmp(b.as_bytes()),
+            (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
+            (Self::Sparse(a), Self::Sparse(b)) => a
+                .iter()
+                .zip(b.iter())
+                .map(|((a, x), (b, y))| a.cmp(b).then(x.total_cmp(y)))
+                .find(|order| order.is_ne())
+                .unwrap_or_else(|| a.len().cmp(&b.len())),
             (Self::Array(a), Self::Array(b)) => a
                 .iter()
                 .zip(b.iter())
@@ -189,6 +256,8 @@ impl Value {
             Self::String(_) => 7,
             Self::Array(_) => 8,
             Self::Vector(_) => 9,
+            Self::Bytes(_) => 10,
+            Self::Sparse(_) => 11,
         }
     }
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use elacsym::error::ErrorKind;
 use elacsym::format::segment::columns::read_all;
 use elacsym::format::segment::{
-    BlockSums, ColumnRead, Footer, FooterRef, SUM_BLOCK_BYTES, SealedSegment, floats, seal,
+    BlockSums, ColumnRead, Footer, FooterRef, SUM_BLOCK_BYTES, SealedSegment, seal,
 };
 use elacsym::rows::{self, RowsBuilder};
 use elacsym::types::{
     AttrId, AttributeType, Bound, DistanceMetric, DocId, IdKind, NamespaceSchema, ScalarType,
-    Timestamp, Value,
+    Timestamp, Value, VectorElement,
 };
 use uuid::Uuid;
 
@@ -31,7 +31,10 @@ fn attributes() -> Vec<(&'static str, AttributeType, [Value; 2])> {
         ),
         (
             "embedding",
-            AttributeType::Vector { dims: 4 },
+            AttributeType::Vector {
+                dims: 4,
+                element: VectorElement::F32,
+            },
             [vector(&[1.0, -0.5, 0.25, 0.0]), Value::Null],
         ),
         (
@@ -78,7 +81,10 @@ fn attributes() -> Vec<(&'static str, AttributeType, [Value; 2])> {
         ),
         (
             "small",
-            AttributeType::Vector { dims: 2 },
+            AttributeType::Vector {
+                dims: 2,
+                element: VectorElement::F32,
+            },
             [vector(&[0.5, 2.0]), vector(&[3.0, 4.0])],
         ),
     ]
@@ -202,7 +208,9 @@ fn segment_golden_holds_the_expected_rows() {
         .expect("the golden vectors are there");
     let range = pages.range_of(1).expect("row 1 has a vector");
     let bytes = &files.parquet[range.start as usize..range.end as usize];
-    assert_eq!(floats(bytes).collect::<Vec<_>>(), [3.0, 4.0]);
+    let mut numbers = Vec::new();
+    rows::vectors::decode(VectorElement::F32, bytes, &mut numbers);
+    assert_eq!(numbers, [3.0, 4.0]);
     assert_eq!(rows::logical_bytes(&batch()), footer.logical_bytes());
 }
 

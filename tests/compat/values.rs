@@ -16,7 +16,7 @@ use elacsym::rows::{RowsBuilder, id_array};
 use elacsym::types::{AttributeStats, Bound, FooterRef, ObjectRef, Stats};
 use elacsym::types::{
     AttributeType, DistanceMetric, DocId, IdKind, NamespaceId, NamespaceName, NamespaceSchema,
-    Nonce, ScalarType, SlotName, Timestamp, Value, WalSeq,
+    Nonce, ScalarType, SlotName, Timestamp, Value, VectorElement, WalSeq,
 };
 use uuid::Uuid;
 
@@ -89,7 +89,14 @@ fn schema() -> NamespaceSchema {
     };
     let columns = [
         ("title", AttributeType::Scalar(ScalarType::String), true),
-        ("embedding", AttributeType::Vector { dims: 4 }, false),
+        (
+            "embedding",
+            AttributeType::Vector {
+                dims: 4,
+                element: VectorElement::F32,
+            },
+            false,
+        ),
         ("rank", AttributeType::Scalar(ScalarType::Int), true),
     ];
     for (name, kind, filterable) in columns {

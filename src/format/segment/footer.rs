@@ -370,11 +370,11 @@ fn vectors(key: &str, rows: u32, head: &Head, parts: &Parts<'_>) -> Result<Vec<V
         .columns
         .iter()
         .filter_map(|(attr, column)| match column.kind {
-            AttributeType::Vector { dims } => Some((*attr, dims)),
+            AttributeType::Vector { dims, element } => Some((*attr, (dims, element))),
             _ => None,
         });
     vectors
-        .map(|(attr, dims)| {
+        .map(|(attr, shape)| {
             let pages = parts.get(&format!("{}{}", names::PAGES, attr.0))?;
             let present = format!("{}{}", names::PRESENT, attr.0);
             let present = match head.parts.contains_key(&present) {
@@ -382,7 +382,7 @@ fn vectors(key: &str, rows: u32, head: &Head, parts: &Parts<'_>) -> Result<Vec<V
                 false => None,
             };
             let checks = section(key, &head.sections, &format!("{}{}", names::CHECKS, attr.0))?;
-            let shape = (attr, dims, rows);
+            let shape = (attr, shape, rows);
             VectorPages::decode(key, shape, pages, present, checks, head.parquet_bytes)
         })
         .collect()

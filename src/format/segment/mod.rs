@@ -27,7 +27,7 @@ pub use footer::{Column, Footer, RowOrder};
 pub use ids::{ID_BLOCK_BYTES_MAX, IdBlock, IdRead};
 pub use seal::{SealedSegment, object_ref, seal};
 pub use sums::{BlockSums, SUM_BLOCK_BYTES};
-pub use vectors::{VectorPage, VectorPages, floats};
+pub use vectors::{VectorPage, VectorPages};
 
 pub use crate::types::{AttributeStats, Bound, FooterRef, ObjectRef, Stats};
 

@@ -5,9 +5,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, ListArray, RecordBatch,
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array,
+    Int8Array, ListArray, RecordBatch,
 };
-use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Schema, SchemaRef};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Float16Type, Float32Type, Int8Type, Schema, SchemaRef,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -15,8 +19,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{Error, Result};
-use crate::rows::layout;
-use crate::types::{AttributeType, NamespaceSchema};
+use crate::rows::{layout, sparse};
+use crate::types::{AttributeType, NamespaceSchema, VectorElement};
 
 /// Rows of a page: a scattered read decodes this many for each row it wants.
 const PAGE_ROWS: usize = 1_024;
@@ -32,6 +36,8 @@ const DICTIONARY_BYTES_MAX: usize = 64 << 10;
 const ZSTD_LEVEL: i32 = 3;
 /// The name that the Parquet specification gives to the elements of a list.
 const ELEMENT_FIELD: &str = "element";
+/// The names that it gives to the parts of a map.
+const MAP_NAMES: sparse::MapNames = ["key_value", "key", "value"];
 
 /// Writes chunks of aligned rows as one Parquet file.
 pub(super) fn write(chunks: &[RecordBatch], schema: &NamespaceSchema) -> Result<Vec<u8>> {
@@ -86,7 +92,12 @@ pub(super) fn outside_type(inside: &DataType) -> DataType {
     let element = |item: &FieldRef| Arc::new(item.as_ref().clone().with_name(ELEMENT_FIELD));
     match inside {
         DataType::List(item) => DataType::List(element(item)),
+        // Parquet would take four bytes for each number of 8 bits.
+        DataType::FixedSizeList(item, dims) if *item.data_type() == DataType::Int8 => {
+            DataType::FixedSizeBinary(*dims)
+        }
         DataType::FixedSizeList(item, dims) => DataType::FixedSizeList(element(item), *dims),
+        DataType::Map(..) => sparse::map_type(MAP_NAMES),
         other => other.clone(),
     }
 }
@@ -103,13 +114,16 @@ fn properties(schema: &NamespaceSchema) -> Result<WriterProperties> {
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_column_dictionary_enabled(ColumnPath::from(layout::ID_COLUMN), false);
     for (name, attribute) in schema.vectors() {
-        let AttributeType::Vector { dims } = attribute.kind else {
+        let AttributeType::Vector { dims, element } = attribute.kind else {
             continue;
         };
-        let rows = VECTOR_PAGE_BYTES / (dims.max(1) as usize * 4);
+        let rows = VECTOR_PAGE_BYTES / (dims.max(1) as usize * element.bytes());
         let path = || {
-            let parts = [name, "list", ELEMENT_FIELD];
-            ColumnPath::new(parts.map(str::to_owned).to_vec())
+            let parts: &[&str] = match element {
+                VectorElement::F32 | VectorElement::F16 => &[name, "list", ELEMENT_FIELD],
+                VectorElement::I8 => &[name],
+            };
+            ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect())
         };
         properties = properties
             .set_column_compression(path(), Compression::UNCOMPRESSED)
@@ -143,16 +157,65 @@ pub(super) fn with_field(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
                 .map(|list| Arc::new(list) as ArrayRef)
                 .map_err(|error| strange().with_source(error))
         }
+        DataType::Map(entries, _) => sparse::renamed(column, entries).ok_or_else(strange),
+        DataType::FixedSizeBinary(dims) if column.as_fixed_size_list_opt().is_some() => {
+            let list = column.as_fixed_size_list();
+            let values = list.values().as_primitive_opt::<Int8Type>();
+            let bytes = values.ok_or_else(strange)?.values().inner().clone();
+            FixedSizeBinaryArray::try_new(*dims, bytes, list.nulls().cloned())
+                .map(|list| Arc::new(list) as ArrayRef)
+                .map_err(|error| strange().with_source(error))
+        }
         DataType::FixedSizeList(item, dims) => {
-            let list = column.as_fixed_size_list_opt().ok_or_else(strange)?;
-            let values = list.values().as_primitive_opt::<Float32Type>();
-            let values = Float32Array::new(values.ok_or_else(strange)?.values().clone(), None);
-            let (item, nulls) = (Arc::clone(item), list.nulls().cloned());
-            FixedSizeListArray::try_new(item, *dims, Arc::new(values), nulls)
+            let (values, nulls) = numbers(column, item).ok_or_else(strange)?;
+            FixedSizeListArray::try_new(Arc::clone(item), *dims, values, nulls)
                 .map(|list| Arc::new(list) as ArrayRef)
                 .map_err(|error| strange().with_source(error))
         }
         other if other == column.data_type() => Ok(Arc::clone(column)),
         _ => Err(strange()),
     }
+}
+
+/// The bytes of rows of one length, zeros under nulls.
+fn zeroed(bytes: &[u8], nulls: &NullBuffer) -> Buffer {
+    let mut bytes = bytes.to_vec();
+    let row_bytes = bytes.len() / nulls.len().max(1);
+    let rows = bytes.chunks_exact_mut(row_bytes.max(1)).zip(nulls);
+    for (row, _) in rows.filter(|(_, is_valid)| !is_valid) {
+        row.fill(0);
+    }
+    Buffer::from(bytes)
+}
+
+/// The numbers of a column of vectors, none of them null, and which rows have no vector.
+fn numbers(column: &ArrayRef, item: &FieldRef) -> Option<(ArrayRef, Option<NullBuffer>)> {
+    if *item.data_type() == DataType::Int8
+        && let Some(binary) = column.as_fixed_size_binary_opt()
+    {
+        let nulls = binary.nulls().filter(|nulls| nulls.null_count() > 0);
+        let bytes = match nulls {
+            None => binary.values().clone(),
+            // Under a null the reader leaves whatever it read last.
+            Some(nulls) => zeroed(binary.values(), nulls),
+        };
+        let values = ScalarBuffer::<i8>::from(bytes);
+        return Some((Arc::new(Int8Array::new(values, None)), nulls.cloned()));
+    }
+    let list = column.as_fixed_size_list_opt()?;
+    let values: ArrayRef = match item.data_type() {
+        DataType::Float32 => {
+            let values = list.values().as_primitive_opt::<Float32Type>()?;
+            Arc::new(Float32Array::new(values.values().clone(), None))
+        }
+        DataType::Float16 => {
+            let values = list.values().as_primitive_opt::<Float16Type>()?;
+            Arc::new(Float16Array::new(values.values().clone(), None))
+        }
+        _ => {
+            let values = list.values().as_primitive_opt::<Int8Type>()?;
+            Arc::new(Int8Array::new(values.values().clone(), None))
+        }
+    };
+    Some((values, list.nulls().cloned()))
 }

@@ -1,5 +1,6 @@
 //! Rows to the two files of a segment; what was written is read back before it is handed out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -15,7 +16,8 @@ use super::{ids, metadata, parquet, sort, stats};
 use crate::error::{Error, Result};
 use crate::rows::{self, layout};
 use crate::types::{
-    AttrId, AttributeType, FooterRef, IdKind, NamespaceSchema, ObjectRef, Stats, limits,
+    AttrId, AttributeType, FooterRef, IdKind, NamespaceSchema, ObjectRef, Stats, VectorElement,
+    limits,
 };
 
 /// The name that errors of a seal give to its files: they have no key yet.
@@ -96,8 +98,15 @@ pub fn seal(batches: &[RecordBatch], schema: &NamespaceSchema) -> Result<SealedS
     draft.part(names::ID_DIRECTORY.to_owned(), &directory.encode());
     draft.part(names::ID_FILTER.to_owned(), &directory.filter.encode());
     for (_, attribute) in schema.vectors() {
-        if let AttributeType::Vector { dims } = attribute.kind {
-            add_vectors(&mut draft, &mut index, &file, &chunks, (attribute.id, dims))?;
+        if let AttributeType::Vector { dims, element } = attribute.kind {
+            let shape = (dims, element);
+            add_vectors(
+                &mut draft,
+                &mut index,
+                &file,
+                &chunks,
+                (attribute.id, shape),
+            )?;
         }
     }
     draft.part(
@@ -139,14 +148,12 @@ fn add_vectors(
     index: &mut Vec<u8>,
     file: &Bytes,
     chunks: &[RecordBatch],
-    (attr, dims): (AttrId, u32),
+    (attr, shape): (AttrId, (u32, VectorElement)),
 ) -> Result<()> {
     let decoded = metadata::decode(UNNAMED, file.len() as u64, file.clone())?;
     let root = draft.head.columns.range(..attr).count() + 1;
     let places = metadata::pages(UNNAMED, decoded.metadata(), attr, root)?;
-    let mut vectors = chunks
-        .iter()
-        .flat_map(|chunk| vectors_of(chunk, attr, dims));
+    let mut vectors = chunks.iter().flat_map(|chunk| vectors_of(chunk, attr));
     let mut present = vec![0_u64; draft.head.rows.div_ceil(64) as usize];
     let (mut pages, mut value, mut checks) = (Vec::new(), 0_u32, Vec::new());
     for place in places {
@@ -158,7 +165,7 @@ fn add_vectors(
                 continue;
             };
             let start = expected.len();
-            expected.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
+            expected.extend_from_slice(&vector);
             let bytes = expected.get(start..).unwrap_or_default();
             checks.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
             if let Some(word) = present.get_mut((row / 64) as usize) {
@@ -184,7 +191,7 @@ fn add_vectors(
     let checks = start..index.len() as u64;
     let rows = draft.head.rows as u32;
     let present = (value != rows).then_some(present);
-    let pages = VectorPages::new(attr, dims, rows, pages, present, checks);
+    let pages = VectorPages::new(attr, shape, rows, pages, present, checks);
     let span = (pages.checks().start, pages.checks().end);
     let name = format!("{}{}", names::CHECKS, attr.0);
     draft.head.sections.insert(name, span);
@@ -195,22 +202,16 @@ fn add_vectors(
     Ok(())
 }
 
-/// The vectors of a chunk, row by row; `None` for a row without one.
-fn vectors_of(
-    chunk: &RecordBatch,
-    attr: AttrId,
-    dims: u32,
-) -> impl Iterator<Item = Option<&[f32]>> {
+/// The bytes of the vectors of a chunk, row by row; `None` for a row without one.
+fn vectors_of(chunk: &RecordBatch, attr: AttrId) -> impl Iterator<Item = Option<Cow<'_, [u8]>>> {
     let nulls = rows::vector_nulls(chunk, attr);
-    let vectors = rows::vectors(chunk, attr).unwrap_or_default();
-    vectors
-        .chunks_exact(dims.max(1) as usize)
-        .enumerate()
-        .map(move |(row, vector)| {
-            nulls
-                .is_none_or(|nulls| nulls.is_valid(row))
-                .then_some(vector)
+    let vectors = rows::vectors(chunk, attr).into_iter();
+    vectors.flat_map(move |vectors| {
+        (0..vectors.len()).map(move |row| {
+            let has = nulls.is_none_or(|nulls| nulls.is_valid(row));
+            has.then(|| vectors.bytes(row..row + 1))
         })
+    })
 }
 
 /// Reads the whole segment back and compares it with the rows.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::format::frame::{Cursor, corrupt};
-use crate::types::{AttrId, limits};
+use crate::types::{AttrId, VectorElement, limits};
 
 /// Bytes of a vector's checksum in the index file.
 const CHECK_BYTES: u64 = 4;
@@ -28,7 +28,7 @@ pub struct VectorPage {
     pub rows: Range<u32>,
     /// Its vectors, by number: those of rows without a vector are left out.
     pub values: Range<u32>,
-    /// Its values in the Parquet file: `values.len() * dims` f32, little-endian.
+    /// Its values in the Parquet file: `values.len() * dims` numbers of the column's width, little-endian.
     pub bytes: Range<u64>,
 }
 
@@ -37,6 +37,7 @@ pub struct VectorPage {
 pub struct VectorPages {
     attr: AttrId,
     dims: u32,
+    element: VectorElement,
     rows: u32,
     values: u32,
     pages: Vec<Page>,
@@ -49,7 +50,7 @@ pub struct VectorPages {
 impl VectorPages {
     pub(super) fn new(
         attr: AttrId,
-        dims: u32,
+        (dims, element): (u32, VectorElement),
         rows: u32,
         pages: Vec<Page>,
         present: Option<Vec<u64>>,
@@ -59,6 +60,7 @@ impl VectorPages {
         Self {
             attr,
             dims,
+            element,
             rows,
             values,
             pages,
@@ -77,6 +79,11 @@ impl VectorPages {
         self.dims
     }
 
+    /// The width of its numbers.
+    pub fn element(&self) -> VectorElement {
+        self.element
+    }
+
     /// Rows that have a vector.
     pub fn values(&self) -> u32 {
         self.values
@@ -84,7 +91,7 @@ impl VectorPages {
 
     /// Bytes of one vector.
     pub fn vector_bytes(&self) -> u64 {
-        u64::from(self.dims) * 4
+        u64::from(self.dims) * self.element.bytes() as u64
     }
 
     /// Gives the number of a row's vector; `None` if the row has none, or there is no such row.
@@ -196,7 +203,7 @@ impl VectorPages {
     /// Decodes the parts of a footer. `parquet_bytes` is the length of the Parquet file.
     pub(super) fn decode(
         key: &str,
-        (attr, dims, rows): (AttrId, u32, u32),
+        (attr, shape, rows): (AttrId, (u32, VectorElement), u32),
         pages: &[u8],
         present: Option<&[u8]>,
         checks: Range<u64>,
@@ -214,7 +221,7 @@ impl VectorPages {
                 values_at: cursor.u64()?,
             });
         }
-        let found = Self::new(attr, dims, rows, decoded, present, checks);
+        let found = Self::new(attr, shape, rows, decoded, present, checks);
         found.check(key, parquet_bytes)?;
         Ok(found)
     }
@@ -317,10 +324,4 @@ fn ones(words: &[u64], from: u32, to: u32) -> u32 {
         count += word.count_ones();
     }
     count
-}
-
-/// Reads little-endian f32 off bytes whose alignment is not known; a rest of less than four is left out.
-pub fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    let (values, _) = bytes.as_chunks::<4>();
-    values.iter().map(|value| f32::from_le_bytes(*value))
 }

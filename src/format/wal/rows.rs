@@ -4,16 +4,17 @@ use std::io::Cursor as IoCursor;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
-use super::{FRAME_DELETES, FRAME_ROWS, FRAME_VECTORS, push_frame};
+use super::{FRAME_DELETES, FRAME_ROWS, frame_of, push_frame};
 use crate::error::{Error, Result};
 use crate::format::frame::corrupt;
-use crate::rows::layout;
-use crate::types::{AttrId, limits};
+use crate::rows::vectors::VectorBuilder;
+use crate::rows::{VectorColumn, layout};
+use crate::types::{AttrId, VectorElement, limits};
 
 /// Vectors go raw, so that they can be used without decompression; the rest goes as one Arrow stream.
 pub(super) fn push_rows(out: &mut Vec<u8>, rows: &RecordBatch) -> Result<()> {
@@ -36,61 +37,35 @@ pub(super) fn push_rows(out: &mut Vec<u8>, rows: &RecordBatch) -> Result<()> {
             let attr = attr_of(field.name()).ok_or_else(|| {
                 Error::internal(format!("vector column `{}` has no number", field.name()))
             })?;
-            push_frame(out, FRAME_VECTORS, attr, vector_bytes(column)?)?;
+            let vectors = VectorColumn::of(column.as_ref())
+                .ok_or_else(|| Error::internal("vector column does not hold vectors"))?;
+            let bytes = vectors.bytes(0..vectors.len());
+            push_frame(out, frame_of(vectors.element()), attr, &bytes)?;
         }
     }
     Ok(())
 }
 
-fn vector_bytes(column: &ArrayRef) -> Result<&[u8]> {
-    let list = column
-        .as_any()
-        .downcast_ref::<FixedSizeListArray>()
-        .ok_or_else(|| Error::internal("vector column is not a fixed size list"))?;
-    let values = list
-        .values()
-        .as_any()
-        .downcast_ref::<Float32Array>()
-        .ok_or_else(|| Error::internal("vector column does not hold f32"))?;
-    let dims = usize::try_from(list.value_length()).unwrap_or(0);
-    let first = list.offset() * dims;
-    values
-        .values()
-        .get(first..first + list.len() * dims)
-        .map(bytemuck::cast_slice)
-        .ok_or_else(|| Error::internal("vector column is shorter than its rows"))
-}
-
+/// Adds a column of vectors: its attribute, the width and the bytes of its numbers.
 pub(super) fn add_vectors(
     key: &str,
     rows: RecordBatch,
-    attr: u32,
-    bytes: Vec<u8>,
+    (attr, element, bytes): (u32, VectorElement, &[u8]),
 ) -> Result<RecordBatch> {
-    let n = rows.num_rows();
-    let dims = bytes.len() / 4 / n.max(1);
-    let fits = n > 0 && dims > 0 && dims * 4 * n == bytes.len();
+    let (n, width) = (rows.num_rows(), element.bytes());
+    let dims = bytes.len() / width / n.max(1);
+    let fits = n > 0 && dims > 0 && dims * width * n == bytes.len();
     if !fits || dims > limits::VECTOR_DIMS_MAX {
         return Err(corrupt(
             key,
             "vector frame length",
-            format_args!("a multiple of 4 x {n}"),
+            format_args!("a multiple of {width} x {n}"),
             bytes.len(),
         ));
     }
-    // Copied: the bytes of a frame need not lie where an f32 may.
-    let mut values = vec![0.0_f32; bytes.len() / 4];
-    bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&bytes);
-    let values = Float32Array::from(values);
-    let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let list = FixedSizeListArray::try_new(
-        item,
-        i32::try_from(dims).unwrap_or(0),
-        Arc::new(values),
-        None,
-    )
-    .map_err(|error| corrupt(key, "vectors", "a fixed size list", error))?;
-    insert_column(key, rows, attr, Arc::new(list))
+    let column = VectorBuilder::of_bytes(dims as u32, element, bytes)
+        .map_err(|error| corrupt(key, "vectors", "a fixed size list", error))?;
+    insert_column(key, rows, attr, column)
 }
 
 /// Puts a column where its attribute number says: after `id`, in ascending order.

@@ -50,7 +50,7 @@ fn parse_one(at: &str, value: &Value) -> Result<Compute> {
         [Value::String(name), ..] if name == "Highlight" => {
             Err(unsupported(format!("`{at}`: `Highlight`")))
         }
-        [Value::String(_), Value::String(how), ..] if how == "BM25" || how == "SparseKNN" => {
+        [Value::String(_), Value::String(how), ..] if how == "BM25" => {
             Err(unsupported(format!("`{at}`: `{how}`")))
         }
         [Value::String(_), Value::String(how), ..]

@@ -134,6 +134,13 @@ fn json_of(value: &RawValue) -> Value {
             Value::Array(values.iter().map(number).collect())
         }
         RawValue::Array(items) => Value::Array(items.iter().map(json_of).collect()),
-        RawValue::Object => Value::Object(Map::new()),
+        RawValue::Object(entries) => {
+            let entries = entries.iter();
+            Value::Object(
+                entries
+                    .map(|(name, value)| (name.to_string(), json_of(value)))
+                    .collect(),
+            )
+        }
     }
 }

@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::namespace::describe::{Description, NamespacePage};
-use crate::types::{AttributeSchema, NamespaceName, NamespaceSchema};
+use crate::types::{
+    AttributeSchema, AttributeType, DistanceMetric, NamespaceName, NamespaceSchema,
+};
 
 /// Names on a page where the request does not say.
 const PAGE_NAMES: usize = 1_000;
@@ -37,18 +39,21 @@ pub(in crate::http) fn schema_view(schema: &NamespaceSchema) -> Value {
                 config["filterable"] = Value::Null;
             }
         }
-        show_text_options(attribute, &mut config);
+        show_options(attribute, &mut config);
         view.insert(name.clone(), config);
     }
     Value::Object(view)
 }
 
-/// Options of text, which both views show only where they are on.
-fn show_text_options(attribute: &AttributeSchema, config: &mut Value) {
+/// Options that both views show only where they are on.
+fn show_options(attribute: &AttributeSchema, config: &mut Value) {
     for (name, on) in [("regex", attribute.regex), ("glob", attribute.glob)] {
         if on {
             config[name] = json!(true);
         }
+    }
+    if attribute.kind == AttributeType::Sparse {
+        config["sparse_knn"] = json!({"distance_metric": DistanceMetric::DotProduct.name()});
     }
 }
 
@@ -67,7 +72,7 @@ fn metadata_schema(schema: &NamespaceSchema) -> Value {
             (true, None) => json!({"type": kind, "ann": true}),
             (false, _) => json!({"type": kind, "filterable": attribute.filterable}),
         };
-        show_text_options(attribute, &mut config);
+        show_options(attribute, &mut config);
         view.insert(name.clone(), config);
     }
     Value::Object(view)

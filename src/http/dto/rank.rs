@@ -11,8 +11,8 @@ use crate::types::limits;
 
 const AT: &str = "rank_by";
 
-/// Second elements that rank by text or sparse vectors.
-const LATER_RANKS: [&str; 3] = ["BM25", "SparseKNN", "VectorDist"];
+/// Second elements that rank by text, or do not rank.
+const LATER_RANKS: [&str; 2] = ["BM25", "VectorDist"];
 
 /// Parses `rank_by`.
 ///
@@ -54,7 +54,7 @@ fn parse_named(attribute: &str, how: &str, rest: &[Value]) -> Result<RankBy> {
         _ => Err(malformed(
             AT,
             format!(
-                "unknown ranking `{}`, expected `ANN`, `kNN`, `asc` or `desc`",
+                "unknown ranking `{}`, expected `ANN`, `kNN`, `SparseKNN`, `asc` or `desc`",
                 clip(how)
             ),
         )),

@@ -316,6 +316,10 @@ impl Serialize for ValueView<'_> {
             Value::Datetime(time) => out.serialize_str(&nanoseconds(*time)),
             Value::Uuid(id) => out.collect_str(&id.as_hyphenated()),
             Value::String(text) => out.serialize_str(text),
+            Value::Bytes(bytes) => out.serialize_str(&STANDARD.encode(bytes)),
+            Value::Sparse(entries) => {
+                out.collect_map(entries.iter().map(|(dim, weight)| (&**dim, weight)))
+            }
             Value::Array(values) => {
                 let encoding = self.encoding;
                 out.collect_seq(values.iter().map(|value| ValueView { value, encoding }))
@@ -381,6 +385,8 @@ fn value_bytes(value: &Value) -> u64 {
         Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Datetime(_) => 8,
         Value::Uuid(_) => 16,
         Value::String(text) => text.len() as u64,
+        Value::Bytes(bytes) => bytes.len() as u64,
+        Value::Sparse(entries) => entries.iter().map(|(dim, _)| dim.len() as u64 + 2).sum(),
         Value::Array(values) => values.iter().map(value_bytes).sum(),
         Value::Vector(numbers) => 4 * numbers.len() as u64,
     }

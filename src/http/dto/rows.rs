@@ -149,7 +149,7 @@ fn check_id<E: serde::de::Error>(value: &RawValue) -> Parsed<(), E> {
         RawValue::Bool(value) => Unexpected::Bool(*value),
         RawValue::Float(value) => Unexpected::Float(*value),
         RawValue::Numbers { .. } | RawValue::Array(_) => Unexpected::Seq,
-        RawValue::Object => Unexpected::Map,
+        RawValue::Object(_) => Unexpected::Map,
     };
     Err(expected(found, ID))
 }

@@ -23,9 +23,6 @@ const OPTIONS: [&str; 10] = [
     "drop",
 ];
 
-/// Types of the API that this version does not store.
-const LATER_TYPES: [&str; 2] = ["bytes", "{}f16"];
-
 /// Parses a map of attributes; `at` is the map's own path, empty for a whole body.
 ///
 /// Errors: `Malformed` for wrong shapes and unknown types, `InvalidRequest` for what this version lacks.
@@ -40,10 +37,17 @@ pub(super) fn parse_schema(at: &str, value: &Value) -> Result<SchemaSpec> {
             at => format!("{at}.{name}"),
         };
         if name == "id" {
+            if is_drop(&path, config)? {
+                return Err(invalid(&path, "`id` cannot be dropped"));
+            }
             spec.id_kind = Some(parse_id_kind(&path, config)?);
             continue;
         }
         schema::validate_attribute_name(name)?;
+        if is_drop(&path, config)? {
+            spec.drops.insert(name.clone());
+            continue;
+        }
         spec.attributes
             .insert(name.clone(), parse_attribute(&path, config)?);
     }
@@ -93,12 +97,10 @@ fn parse_id_kind(path: &str, config: &Value) -> Result<IdKind> {
 fn parse_attribute(path: &str, config: &Value) -> Result<AttributeSpec> {
     match config {
         Value::String(name) => Ok(AttributeSpec {
-            kind: parse_type(path, name)?,
-            filterable: None,
             // The bare type resets what can be asked of its text.
             regex: Some(false),
             glob: Some(false),
-            metric: None,
+            ..AttributeSpec::plain(parse_type(path, name)?)
         }),
         Value::Object(options) => parse_options(path, options),
         _ => Err(wrong_type(path, config, "a type name or a map")),
@@ -106,28 +108,39 @@ fn parse_attribute(path: &str, config: &Value) -> Result<AttributeSpec> {
 }
 
 fn parse_options(path: &str, options: &Map<String, Value>) -> Result<AttributeSpec> {
-    if options
-        .get("drop")
-        .is_some_and(|drop| *drop != Value::Bool(false))
-    {
-        return Err(unsupported(format!("`{path}`: `drop`")));
-    }
     let kind = parse_type(path, type_name(path, options)?)?;
     check_options(path, options, kind.is_vector())?;
     let filterable = optional_bool(path, options, "filterable")?;
-    if filterable == Some(true) && kind.is_vector() {
+    if filterable == Some(true) && !kind.may_filter() {
         return Err(invalid(path, format!("`filterable` is not for {kind}")));
     }
     let regex = optional_bool(path, options, "regex")?;
     let glob = optional_bool(path, options, "glob")?;
     let metric = parse_ann(path, kind, options.get("ann"))?;
     Ok(AttributeSpec {
-        kind,
         filterable,
         regex,
         glob,
         metric,
+        sparse_knn: parse_sparse(path, kind, options.get("sparse_knn"))?,
+        ..AttributeSpec::plain(kind)
     })
+}
+
+/// Whether it is `{"drop": true}`. Errors: `Malformed` for other than a boolean, `InvalidRequest` beside
+/// other options.
+fn is_drop(path: &str, config: &Value) -> Result<bool> {
+    let Value::Object(options) = config else {
+        return Ok(false);
+    };
+    let drops = optional_bool(path, options, "drop")? == Some(true);
+    match options.keys().find(|option| *option != "drop") {
+        Some(other) if drops => Err(invalid(
+            path,
+            format!("`drop` stands alone, found `{}`", clip(other)),
+        )),
+        _ => Ok(drops),
+    }
 }
 
 fn type_name<'a>(path: &str, options: &'a Map<String, Value>) -> Result<&'a str> {
@@ -143,7 +156,7 @@ fn check_options(path: &str, options: &Map<String, Value>, is_vector: bool) -> R
     for (name, value) in options {
         let off = matches!(value, Value::Null | Value::Bool(false));
         let asked = match name.as_str() {
-            "type" | "filterable" | "drop" | "regex" | "glob" => false,
+            "type" | "filterable" | "drop" | "regex" | "glob" | "sparse_knn" => false,
             "ann" => off && is_vector && !value.is_null(),
             "full_text_search" => match value {
                 Value::Null | Value::Bool(_) | Value::Object(_) => !off,
@@ -156,7 +169,7 @@ fn check_options(path: &str, options: &Map<String, Value>, is_vector: bool) -> R
                 }
             },
             "fuzzy" => optional_bool(path, options, name)? == Some(true),
-            "sparse_knn" | "embed" => !off,
+            "embed" => !off,
             _ => return Err(unknown_field(name, &OPTIONS)),
         };
         if asked {
@@ -219,6 +232,35 @@ fn parse_ann(
     Ok(metric)
 }
 
+/// Whether `sparse_knn` is there. Errors: `InvalidRequest` for a type that is no sparse vector, `Malformed` for
+/// another shape or another metric than the dot product.
+fn parse_sparse(path: &str, kind: AttributeType, sparse: Option<&Value>) -> Result<bool> {
+    let at = format!("{path}.sparse_knn");
+    let options = match sparse {
+        None | Some(Value::Null) => return Ok(false),
+        Some(Value::Object(options)) => options,
+        Some(other) => return Err(wrong_type(&at, other, "a map")),
+    };
+    if kind != AttributeType::Sparse {
+        let message = format!("expected type {{}}f16, found `{kind}`");
+        return Err(invalid(&at, message));
+    }
+    if let Some(other) = options.keys().find(|name| *name != "distance_metric") {
+        return Err(unknown_field(other, &["distance_metric"]));
+    }
+    let at = format!("{at}.distance_metric");
+    match options.get("distance_metric") {
+        Some(Value::String(metric)) if metric == DistanceMetric::DotProduct.name() => Ok(true),
+        Some(Value::String(metric)) => Err(unknown_variant(
+            &at,
+            metric,
+            &[DistanceMetric::DotProduct.name()],
+        )),
+        Some(other) => Err(wrong_type(&at, other, "a string")),
+        None => Err(malformed(&at, "missing field `distance_metric`")),
+    }
+}
+
 fn parse_type(path: &str, name: &str) -> Result<AttributeType> {
     if let Some(kind) =
         AttributeType::parse(name).filter(|kind| *kind != AttributeType::ArrayUnknown)
@@ -239,15 +281,13 @@ fn is_later_type(name: &str) -> bool {
         .filter(|(dims, _)| dims.parse::<u32>().is_ok())
         .map(|(_, element)| element);
     let nested = dense.len() != name.len();
-    LATER_TYPES.contains(&name)
-        || matches!(element, Some("f16" | "i8"))
-        || (nested && element == Some("f32"))
+    nested && element.is_some()
 }
 
 fn unknown_type(path: &str, name: &str) -> Error {
     let message = format!(
-        "unknown type `{}`: expected string, int, uint, float, uuid, datetime, bool, one of them after `[]`, \
-         or a vector such as [128]f32 of 1 to {} dimensions",
+        "unknown type `{}`: expected string, int, uint, float, uuid, datetime, bool, one of them after `[]`, bytes, {{}}f16, \
+         or a vector such as [128]f32, [128]f16 or [128]i8 of 1 to {} dimensions",
         clip(name),
         crate::types::limits::VECTOR_DIMS_MAX
     );

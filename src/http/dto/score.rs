@@ -20,8 +20,11 @@ const FUNCTIONS: [&str; 7] = [
     "Dist",
 ];
 
+/// Ranks by a sparse vector.
+const SPARSE: &str = "SparseKNN";
+
 /// Clauses of later versions.
-const LATER: [&str; 2] = ["BM25", "SparseKNN"];
+const LATER: [&str; 1] = ["BM25"];
 
 /// Units of a duration and their milliseconds; `ms` before `m` and `s`.
 const UNITS: [(&str, f64); 6] = [
@@ -36,6 +39,7 @@ const UNITS: [(&str, f64); 6] = [
 /// Whether an array is a rank expression, as far as its first two elements tell.
 pub(super) fn is_score(parts: &[Value]) -> bool {
     match parts {
+        [Value::String(_), Value::String(how), ..] if how == SPARSE => true,
         [Value::String(_), Value::String(op), ..] if filter::is_operator(op) => true,
         [Value::String(name), ..] => FUNCTIONS.contains(&name.as_str()) || is_connective(name),
         _ => false,
@@ -80,6 +84,9 @@ impl Parser<'_> {
             [Value::String(_), Value::String(how), ..] if LATER.contains(&how.as_str()) => {
                 Err(unsupported(format!("`{}`: `{how}`", self.at)))
             }
+            [Value::String(attribute), Value::String(how), rest @ ..] if how == SPARSE => {
+                self.sparse(attribute, rest)
+            }
             [Value::String(_), Value::String(op), ..] if filter::is_operator(op) => {
                 Ok(ScoreExpr::Filter(filter::parse_at(self.at, value)?))
             }
@@ -123,7 +130,7 @@ impl Parser<'_> {
             }
             _ => Err(malformed(
                 self.at,
-                "unknown clause: expected a filter, or one of Sum, Max, Product, Attribute, Saturate, Decay, Dist",
+                "unknown clause: expected a filter, or one of SparseKNN, Sum, Max, Product, Attribute, Saturate, Decay, Dist",
             )),
         }
     }
@@ -145,6 +152,21 @@ impl Parser<'_> {
             }
         }
         Ok(ScoreExpr::Max { clauses, floor })
+    }
+
+    fn sparse(&mut self, attribute: &str, rest: &[Value]) -> Result<ScoreExpr> {
+        match rest {
+            [vector @ Value::Object(_)] => Ok(ScoreExpr::Sparse {
+                attribute: attribute.to_owned(),
+                vector: filter::raw(vector),
+            }),
+            [other] => Err(wrong_type(self.at, other, "a map of numbers")),
+            _ => {
+                let expected = format!("[attribute, \"{SPARSE}\", {{dimension: weight}}]");
+                let message = format!("invalid length {}, expected {expected}", rest.len() + 2);
+                Err(malformed(self.at, message))
+            }
+        }
     }
 
     fn dist(&mut self, of: &Value, origin: &Value) -> Result<ScoreExpr> {

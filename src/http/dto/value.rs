@@ -1,5 +1,6 @@
 //! Values of documents straight from JSON: number lists stay flat, because most of them are vectors.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
@@ -130,8 +131,20 @@ impl<'de> Visitor<'de> for Plain<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawValue, A::Error> {
+        let scope = self.0;
+        let mut entries = Vec::new();
+        // One more than a sparse vector has says as much as all of them.
+        while entries.len() <= limits::SPARSE_ENTRIES_MAX {
+            let Some(name) = map.next_key::<Cow<'de, str>>()? else {
+                scope.seal(&mut entries);
+                return Ok(RawValue::Object(entries));
+            };
+            scope.charge(name.len() + SHARED_TEXT_BYTES)?;
+            let value = map.next_value_seed(self)?;
+            scope.push(&mut entries, (Name::from(name), value))?;
+        }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(RawValue::Object)
+        Ok(RawValue::Object(entries))
     }
 }
 
@@ -152,7 +165,7 @@ fn exact(value: &RawValue) -> Option<(f64, bool)> {
         | RawValue::String(_)
         | RawValue::Numbers { .. }
         | RawValue::Array(_)
-        | RawValue::Object => None,
+        | RawValue::Object(_) => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::rows::raw::{self, Mismatch};
 use crate::types::document::{Document, RawValue};
-use crate::types::{AttributeType, NamespaceSchema, RowSet, schema};
+use crate::types::{AttributeType, NamespaceSchema, RowSet, VectorElement, schema};
 
 /// The one name that is inferred as a vector.
 const VECTOR: &str = "vector";
@@ -62,7 +62,10 @@ fn kind_of(name: &str, value: &RawValue, list_known: bool) -> Result<AttributeTy
         raw::vector(value, &mut values)?;
         // `raw::vector` bounds the length far below this type's range.
         let dims = u32::try_from(values.len()).unwrap_or(u32::MAX);
-        return Ok(AttributeType::Vector { dims });
+        return Ok(AttributeType::Vector {
+            dims,
+            element: VectorElement::F32,
+        });
     }
     if let Some(kind) = raw::infer_scalar(value) {
         return Ok(AttributeType::Scalar(kind));
@@ -91,7 +94,8 @@ fn kind_of(name: &str, value: &RawValue, list_known: bool) -> Result<AttributeTy
             RawValue::Array(_) => format!("array of {found}"),
             _ => found.to_owned(),
         };
-        Mismatch::new("a string, number, bool or list of one of them", found)
+        let expected = "a string, number, bool or list of one of them, or a declared type";
+        Mismatch::new(expected, found)
     })
 }
 

@@ -8,7 +8,7 @@ use super::UPSERT;
 use super::infer::{at, mismatch, place};
 use crate::error::{Error, Result};
 use crate::rows::Given;
-use crate::rows::build::{ColumnBuilder, ColumnKind, RowsBuilder};
+use crate::rows::build::{ColumnBuilder, ColumnKind, RowsBuilder, push_bytes};
 use crate::rows::layout;
 use crate::rows::raw::{self, Mismatch};
 use crate::types::document::{Document, RawValue};
@@ -183,13 +183,25 @@ fn push(
             // A list with elements would have given the attribute its type.
             _ => Err(Mismatch::new(slot.kind.to_string(), raw::show(value)).into()),
         },
-        (ColumnKind::Vector(builder), AttributeType::Vector { dims }) => {
-            raw::vector(value, scratch)?;
+        (ColumnKind::Bytes(builder), AttributeType::Bytes) => {
+            let value = raw::bytes(value)?;
+            bytes = value.len();
+            check_size(bytes, bytes, slot.filterable)?;
+            Ok(push_bytes(builder, &value)?)
+        }
+        (ColumnKind::Sparse(builder), AttributeType::Sparse) => {
+            let entries = raw::sparse(value)?;
+            bytes = entries.iter().map(|(name, _)| name.len() + 2).sum();
+            check_size(bytes, bytes, slot.filterable)?;
+            Ok(builder.push(&entries)?)
+        }
+        (ColumnKind::Vector(builder), AttributeType::Vector { dims, element }) => {
+            raw::vector_of(element, value, scratch)?;
             if scratch.len() != dims as usize {
                 let found = format!("a vector of {} dimensions", scratch.len());
                 return Err(Mismatch::new(slot.kind.to_string(), found).into());
             }
-            bytes = scratch.len() * 4;
+            bytes = scratch.len() * element.bytes();
             Ok(builder.push(scratch)?)
         }
         _ => Err(Error::internal("a column of its attribute's type").into()),

@@ -37,17 +37,34 @@ pub(super) fn declare(
             )));
         }
     }
+    for name in &spec.drops {
+        drop_one(&mut grown, name)?;
+    }
     for (name, attribute) in &spec.attributes {
         declare_one(&mut grown, name, attribute)?;
     }
     Ok(grown)
 }
 
+/// Takes an attribute away. Its number is never used again, so stored values of it belong to nothing, also
+/// where the name comes back. What is not there may be dropped: a request that is sent again changes nothing.
+fn drop_one(grown: &mut NamespaceSchema, name: &str) -> Result<()> {
+    let attribute = grown.get(name);
+    if attribute.is_some_and(|attribute| attribute.kind.is_vector()) {
+        return Err(Error::invalid(format!(
+            "vector attribute `{name}` cannot be dropped: the first write with vectors fixed them"
+        )));
+    }
+    grown.attributes.remove(name);
+    Ok(())
+}
+
 fn declare_one(grown: &mut NamespaceSchema, name: &str, spec: &AttributeSpec) -> Result<()> {
     schema::validate_attribute_name(name)?;
-    if spec.kind.is_vector() && spec.filterable == Some(true) {
+    if !spec.kind.may_filter() && spec.filterable == Some(true) {
         return Err(Error::invalid(format!(
-            "attribute `{name}`: a vector cannot be filterable"
+            "attribute `{name}`: {} cannot be filterable",
+            spec.kind
         )));
     }
     if !spec.kind.is_vector() && spec.metric.is_some() {
@@ -57,6 +74,12 @@ fn declare_one(grown: &mut NamespaceSchema, name: &str, spec: &AttributeSpec) ->
         )));
     }
     check_text_options(name, spec)?;
+    if spec.kind == AttributeType::Sparse && !spec.sparse_knn && grown.get(name).is_none() {
+        return Err(Error::invalid(format!(
+            "attribute `{name}`: type {} needs `sparse_knn`: {{\"distance_metric\": \"dot_product\"}}",
+            spec.kind
+        )));
+    }
     let Some(existing) = grown.attributes.get_mut(name) else {
         let (regex, glob) = (spec.regex == Some(true), spec.glob == Some(true));
         // What is searched by patterns is seldom compared as well, and that costs.
@@ -77,7 +100,7 @@ fn declare_one(grown: &mut NamespaceSchema, name: &str, spec: &AttributeSpec) ->
             existing.kind, spec.kind
         )));
     }
-    if !existing.kind.is_vector() {
+    if existing.kind.may_filter() {
         existing.filterable = spec.filterable.unwrap_or(existing.filterable);
         existing.regex = spec.regex.unwrap_or(existing.regex);
         existing.glob = spec.glob.unwrap_or(existing.glob);

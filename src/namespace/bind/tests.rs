@@ -1,3 +1,5 @@
+mod limits;
+
 use std::sync::Arc;
 
 use super::{bind, bind_schema};
@@ -11,20 +13,15 @@ use crate::types::{
 
 fn spec(attributes: &[(&str, &str)]) -> SchemaSpec {
     SchemaSpec {
-        id_kind: None,
         attributes: attributes
             .iter()
             .map(|(name, kind)| {
-                let spec = AttributeSpec {
-                    kind: AttributeType::parse(kind).expect("a legal type"),
-                    filterable: None,
-                    regex: None,
-                    glob: None,
-                    metric: None,
-                };
+                let kind = AttributeType::parse(kind).expect("a legal type");
+                let spec = AttributeSpec::plain(kind);
                 ((*name).to_owned(), spec)
             })
             .collect(),
+        ..SchemaSpec::default()
     }
 }
 
@@ -94,8 +91,8 @@ fn attributes_undeclared_are_inferred_from_first_value() {
     assert!(bound.schema_changed);
     let attr = |name: &str| bound.schema.get(name).expect(name).id;
     assert_eq!(
-        vectors(&bound.rows, attr("vector")),
-        Some(&[1.0, 2.0, 1.0, 2.0][..])
+        vectors(&bound.rows, attr("vector")).map(|column| column.to_f32()),
+        Some(vec![1.0, 2.0, 1.0, 2.0])
     );
     assert_eq!(value_at(&bound.rows, attr("f"), 1), Value::Float(2.0));
     assert_eq!(
@@ -471,7 +468,7 @@ fn concat_of_older_batches_aligns_them_to_grown_schema() {
         [Value::Null, Value::Array([].into()), Value::Null, filled]
     );
     assert_eq!(
-        vectors(&joined, attr("vector")).expect("a column")[6..],
+        vectors(&joined, attr("vector")).expect("a column").to_f32()[6..],
         [4.0, 5.0]
     );
     assert_eq!(
@@ -482,12 +479,12 @@ fn concat_of_older_batches_aligns_them_to_grown_schema() {
     );
     let sliced = joined.slice(2, 2);
     assert_eq!(
-        vectors(&sliced, attr("vector")),
-        Some(&[0.0, 0.0, 4.0, 5.0][..])
+        vectors(&sliced, attr("vector")).map(|column| column.to_f32()),
+        Some(vec![0.0, 0.0, 4.0, 5.0])
     );
     let taken = take_rows(&joined, &[3, 0]).expect("in range");
     assert_eq!(
-        vectors(&taken, attr("vector")).expect("a column")[..2],
+        vectors(&taken, attr("vector")).expect("a column").to_f32()[..2],
         [4.0, 5.0]
     );
     assert!(take_rows(&joined, &[4]).is_err());

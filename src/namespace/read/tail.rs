@@ -16,6 +16,8 @@ use crate::vector::PreparedQuery;
 
 /// Rows from which a scan is worth splitting among threads.
 const ROWS_A_PART_MIN: usize = 8_192;
+/// Rows whose vectors are converted at once: those of a block stay in the processor's cache.
+const ROWS_A_BLOCK: usize = 256;
 /// A mask that keeps fewer rows than one in this many is scanned row by row.
 const SPARSE_ONE_IN: usize = 8;
 
@@ -155,6 +157,8 @@ struct VectorScan {
     query: PreparedQuery,
     best: TopK<(DocId, Place)>,
     distances: Vec<f32>,
+    /// Vectors of other widths as f32.
+    scratch: Vec<f32>,
 }
 
 impl VectorScan {
@@ -164,6 +168,7 @@ impl VectorScan {
             query: PreparedQuery::new(metric, vector),
             best: TopK::new(k),
             distances: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -178,24 +183,30 @@ impl VectorScan {
         };
         let absent = rows::vector_nulls(chunk.rows(), self.attribute);
         let dims = self.query.dims();
-        if vectors.len() != chunk.len() * dims {
+        if vectors.dims() != dims || vectors.len() != chunk.len() {
             return Err(Error::corrupted(format!(
-                "vectors of a chunk: expected {} numbers, found {}",
-                chunk.len() * dims,
-                vectors.len()
+                "vectors of a chunk: expected {} of {dims} dimensions, found {} of {}",
+                chunk.len(),
+                vectors.len(),
+                vectors.dims()
             )));
         }
         let sparse = matches * SPARSE_ONE_IN < chunk.len();
         if !sparse {
             self.distances.resize(chunk.len(), 0.0);
-            self.query.distances(vectors, &mut self.distances);
+            let blocks = self.distances.chunks_mut(ROWS_A_BLOCK);
+            for (start, distances) in (0..).step_by(ROWS_A_BLOCK).zip(blocks) {
+                let block = vectors.rows(start..start + distances.len(), &mut self.scratch);
+                self.query.distances(block, distances);
+            }
         }
         for row in mask.iter() {
             if absent.is_some_and(|nulls| nulls.is_null(row)) {
                 continue;
             }
             let distance = if sparse {
-                self.query.distance(&vectors[row * dims..(row + 1) * dims])
+                let vector = vectors.rows(row..row + 1, &mut self.scratch);
+                self.query.distance(vector)
             } else {
                 self.distances[row]
             };

@@ -26,7 +26,7 @@ use crate::types::document::RawValue;
 use crate::types::filter::{CompareOp, Filter};
 use crate::types::{
     AttrId, AttributeType, DistanceMetric, DocId, IdKind, NamespaceSchema, ScalarType, Value,
-    WalSeq,
+    VectorElement, WalSeq,
 };
 
 mod totals;
@@ -68,7 +68,13 @@ fn schema_at(age: usize) -> NamespaceSchema {
             ("tags", AttributeType::ArrayUnknown),
         ],
         &[
-            ("vector", AttributeType::Vector { dims: DIMS }),
+            (
+                "vector",
+                AttributeType::Vector {
+                    dims: DIMS,
+                    element: VectorElement::F32,
+                },
+            ),
             ("text", scalar(ScalarType::String)),
         ],
         &[("float", scalar(ScalarType::Float))],
@@ -109,7 +115,9 @@ fn value(seed: &mut Seed, kind: AttributeType) -> Value {
             Value::Array((0..len).map(|_| Value::Int(seed.below(4) as i64)).collect())
         }
         AttributeType::ArrayUnknown => Value::Array([].into()),
-        AttributeType::Vector { dims } => {
+        AttributeType::Bytes => Value::Bytes([seed.below(3) as u8].into()),
+        AttributeType::Sparse => Value::Sparse([("a".into(), seed.below(3) as f32)].into()),
+        AttributeType::Vector { dims, .. } => {
             let numbers = (0..dims).map(|_| seed.below(3) as f32 - 1.0);
             Value::Vector(numbers.collect())
         }

@@ -3,7 +3,7 @@ use crate::error::{ErrorKind, Result};
 use crate::query::request::{Consistency, Include, Query, RankBy};
 use crate::types::document::RawValue;
 use crate::types::filter::Filter;
-use crate::types::{AttributeType, DistanceMetric, NamespaceSchema, ScalarType};
+use crate::types::{AttributeType, DistanceMetric, NamespaceSchema, ScalarType, VectorElement};
 
 fn schema() -> NamespaceSchema {
     let mut schema = NamespaceSchema {
@@ -11,7 +11,13 @@ fn schema() -> NamespaceSchema {
         ..NamespaceSchema::default()
     };
     for (name, kind) in [
-        ("v", AttributeType::Vector { dims: 2 }),
+        (
+            "v",
+            AttributeType::Vector {
+                dims: 2,
+                element: VectorElement::F32,
+            },
+        ),
         ("b", AttributeType::Scalar(ScalarType::Int)),
         ("a", AttributeType::Scalar(ScalarType::Int)),
     ] {

@@ -10,6 +10,7 @@ use crate::query::request::{LimitPer, OrderKey};
 use crate::rows::RowsBuilder;
 use crate::types::{
     AttrId, AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Timestamp, Value,
+    VectorElement,
 };
 
 fn schema() -> NamespaceSchema {
@@ -137,7 +138,14 @@ fn order_by_what_has_no_order_is_refused() {
         .add("list", AttributeType::Array(ScalarType::Int), true)
         .expect("legal");
     schema
-        .add("vector", AttributeType::Vector { dims: 1 }, false)
+        .add(
+            "vector",
+            AttributeType::Vector {
+                dims: 1,
+                element: VectorElement::F32,
+            },
+            false,
+        )
         .expect("legal");
     schema
         .add("hidden", AttributeType::Scalar(ScalarType::Int), false)

@@ -38,6 +38,7 @@ fn bind(expr: &ScoreExpr, schema: &NamespaceSchema) -> Result<(Node, Nature)> {
     };
     Ok(match expr {
         ScoreExpr::Filter(filter) => (Node::Filter(filter::bind(filter, schema)?), PLAIN),
+        ScoreExpr::Sparse { attribute, vector } => (bind_sparse(attribute, vector, schema)?, PLAIN),
         ScoreExpr::Attribute(name) => {
             let (attr, kind) = numeric(name, schema)?;
             let nature = Nature {
@@ -84,6 +85,23 @@ fn bind(expr: &ScoreExpr, schema: &NamespaceSchema) -> Result<(Node, Nature)> {
             (Node::Decay(Box::new(clause), *curve), PLAIN)
         }
     })
+}
+
+fn bind_sparse(name: &str, vector: &RawValue, schema: &NamespaceSchema) -> Result<Node> {
+    let attribute = schema.get(name).ok_or_else(|| not_found(name))?;
+    if attribute.kind != AttributeType::Sparse {
+        return Err(Error::invalid(format!(
+            "cannot rank by attribute `{name}`: expected a sparse vector, found {}",
+            attribute.kind
+        )));
+    }
+    let query = raw::sparse_query(vector).map_err(|mismatch| {
+        Error::invalid(format!(
+            "query vector for attribute `{name}`: {}",
+            mismatch.describe()
+        ))
+    })?;
+    Ok(Node::Sparse(attribute.id, query.into()))
 }
 
 fn bind_all(clauses: &[ScoreExpr], schema: &NamespaceSchema) -> Result<(Vec<Node>, Nature)> {

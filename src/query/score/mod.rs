@@ -1,6 +1,7 @@
 //! Scores of rows: expressions over attributes and filters, evaluated a batch at a time.
 //!
-//! A row has a score, and is *found* or not: a filter finds what it matches, an attribute finds every row, a sum or
+//! A row has a score, and is *found* or not: a filter finds what it matches, a sparse vector what it has a product
+//! above 0 with, an attribute finds every row, a sum or
 //! a maximum what one of its clauses finds; a number in a maximum finds none. Rows not found are in no answer.
 //! A missing value scores 0 whatever is made of it, but no less than the number of a `Max` around it.
 
@@ -8,11 +9,13 @@ mod bind;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 
 use super::request::Curve;
 use crate::filter::{self, BoundFilter, Columns, RowMask};
-use crate::rows::{self, ScalarColumn};
+use crate::rows::{self, ScalarColumn, SparseColumn, sparse};
 use crate::types::AttrId;
 
 /// A value that a distance is measured from, of the attribute's type.
@@ -26,6 +29,8 @@ enum Origin {
 #[derive(Debug, Clone, PartialEq)]
 enum Node {
     Filter(BoundFilter),
+    /// The query, ascending by name.
+    Sparse(AttrId, Arc<[sparse::Entry]>),
     Attribute(AttrId),
     Dist(AttrId, Origin),
     Sum(Vec<Node>),
@@ -81,7 +86,7 @@ impl Node {
     fn columns(&self, into: &mut Columns) {
         match self {
             Self::Filter(filter) => filter.columns(into),
-            Self::Attribute(attr) | Self::Dist(attr, _) => {
+            Self::Sparse(attr, _) | Self::Attribute(attr) | Self::Dist(attr, _) => {
                 into.attrs.insert(*attr);
             }
             Self::Sum(clauses) | Self::Max(clauses, _) => {
@@ -96,7 +101,7 @@ impl Node {
     /// Whether it looks at values of attributes, so that a score of 0 is one like any other.
     fn is_of_values(&self) -> bool {
         match self {
-            Self::Filter(_) => false,
+            Self::Filter(_) | Self::Sparse(..) => false,
             Self::Attribute(_) | Self::Dist(..) => true,
             Self::Sum(clauses) | Self::Max(clauses, _) => clauses.iter().any(Self::is_of_values),
             Self::Product(_, clause) | Self::Saturate(clause, _) | Self::Decay(clause, _) => {
@@ -114,6 +119,7 @@ impl Node {
                 found.iter().for_each(|row| values[row] = 1.0);
                 Column { values, found }
             }
+            Self::Sparse(attr, query) => products(batch, *attr, query),
             Self::Attribute(attr) => Column {
                 values: numbers(batch, *attr, |value| value as f64, |value| value),
                 found: RowMask::all(n_rows),
@@ -179,6 +185,19 @@ fn fold(
         }
     }
     all
+}
+
+/// Dot products with a sparse vector; what is not above 0 is not found, so that no score is negative.
+fn products(batch: &RecordBatch, attr: AttrId, query: &[sparse::Entry]) -> Column {
+    let n_rows = batch.num_rows();
+    let column = rows::column(batch, attr).and_then(|column| SparseColumn::of(column.as_ref()));
+    let product = |row: usize| {
+        let column = column.filter(|column| !column.is_null(row));
+        column.map_or(0.0, |column| column.dot(row, query).max(0.0))
+    };
+    let values: Vec<f64> = (0..n_rows).map(product).collect();
+    let found = RowMask::from_fn(n_rows, |row| values[row] > 0.0);
+    Column { values, found }
 }
 
 fn distances(batch: &RecordBatch, attr: AttrId, origin: Origin) -> Vec<f64> {

@@ -184,6 +184,80 @@ fn scores_of_each_function_are_its_formula() {
 }
 
 #[test]
+fn sparse_scores_are_dot_products_and_what_is_not_above_0_is_not_found() {
+    let mut schema = schema();
+    let attr = schema.add("words", AttributeType::Sparse, false);
+    let attr = attr.expect("a legal attribute");
+    let vector = |entries: &[(&str, f32)]| {
+        let entries = entries.iter();
+        Value::Sparse(
+            entries
+                .map(|(dim, weight)| ((*dim).into(), *weight))
+                .collect(),
+        )
+    };
+    let rows = [
+        Some(vector(&[("a", 1.0), ("c", 0.5), ("d", 4.0)])),
+        Some(vector(&[("", 8.0), ("b", 9.0), ("e", 1.0)])),
+        Some(vector(&[("c", -2.0)])),
+        Some(vector(&[("a", -1.0), ("c", 2.0), ("z", 3.0)])),
+        Some(vector(&[])),
+        None,
+    ];
+    let mut builder = RowsBuilder::new(&schema, rows.len());
+    for (id, row) in (0..).zip(rows) {
+        let cells: Vec<_> = row.map(|value| (attr, value)).into_iter().collect();
+        builder.push_row(DocId::Uint(id), &cells).expect("fits");
+    }
+    let batch = builder.finish().expect("a batch").1;
+    // Not in the order of names, and not of 16 bits.
+    let query = [
+        ("c", RawValue::Int(3)),
+        ("z", RawValue::Float(1e30)),
+        ("a", RawValue::Float(2.5)),
+    ];
+    let sparse = |entries: &[(&str, RawValue)]| ScoreExpr::Sparse {
+        attribute: "words".to_owned(),
+        vector: RawValue::Object(
+            entries
+                .iter()
+                .map(|(dim, weight)| ((*dim).into(), weight.clone()))
+                .collect(),
+        ),
+    };
+    let scores = |expr: &ScoreExpr| BoundScore::bind(expr, &schema).expect("binds").eval(&batch);
+    let found = scores(&sparse(&query));
+    let large = f64::from(1e30_f32) * 3.0 + 3.5;
+    assert_eq!(found.values, [4.0, 0.0, 0.0, large, 0.0, 0.0]);
+    let above = RowMask::from_fn(6, |row| matches!(row, 0 | 3));
+    assert_eq!(found.found, above);
+    let sum = ScoreExpr::Sum(vec![sparse(&query), product(0.0, sparse(&query))]);
+    assert_eq!(scores(&sum).found, above);
+    assert_eq!(scores(&sparse(&[])).found, RowMask::none(6));
+    for (expr, part) in [
+        (
+            sparse(&[("a", RawValue::Null)]),
+            "query vector for attribute `words`: expected an object of numbers",
+        ),
+        (
+            sparse(&[("a", RawValue::Float(1e300))]),
+            "found inf under `a`",
+        ),
+        (
+            ScoreExpr::Sparse {
+                attribute: "n".to_owned(),
+                vector: RawValue::Object(Vec::new()),
+            },
+            "expected a sparse vector, found int",
+        ),
+        (attribute("words"), "of type {}f16"),
+    ] {
+        let error = BoundScore::bind(&expr, &schema).expect_err("refused");
+        assert!(error.message().contains(part), "{error}");
+    }
+}
+
+#[test]
 fn rows_are_found_by_filters_and_attributes_but_not_by_numbers() {
     let all = RowMask::all(5);
     let some = RowMask::from_fn(5, |row| matches!(row, 1 | 2));

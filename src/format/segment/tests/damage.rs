@@ -10,7 +10,10 @@ use crate::format::frame::{self, ObjectKind};
 fn small_footer() -> (SealedSegment, Vec<u8>) {
     let types = [
         AttributeType::Scalar(ScalarType::String),
-        AttributeType::Vector { dims: 2 },
+        AttributeType::Vector {
+            dims: 2,
+            element: VectorElement::F32,
+        },
     ];
     let sample = sample(IdKind::String, &types, 5, 4);
     let bytes = footer_bytes(&sample.sealed).to_vec();

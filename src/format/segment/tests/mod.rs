@@ -17,7 +17,7 @@ use super::*;
 use crate::rows::{self, RowsBuilder};
 use crate::types::{
     AttrId, AttributeType, DistanceMetric, DocId, IdKind, NamespaceSchema, ScalarType, Timestamp,
-    Value,
+    Value, VectorElement,
 };
 
 /// Small numbers from a seed, the same on every machine.
@@ -68,8 +68,23 @@ fn value(seed: &mut Seed, kind: AttributeType) -> Value {
             Value::Array((0..length).map(|_| scalar(seed, kind)).collect())
         }
         AttributeType::ArrayUnknown => Value::Array([].into()),
-        AttributeType::Vector { dims } => {
-            let numbers = (0..dims).map(|_| seed.below(1 << 24) as f32 / 1e5 - 80.0);
+        AttributeType::Bytes => {
+            let length = [0, 1, 33, 3_000][seed.below(4) as usize];
+            Value::Bytes((0..length).map(|_| seed.below(256) as u8).collect())
+        }
+        AttributeType::Sparse => {
+            let mut dims: Vec<u64> = (0..seed.below(5)).map(|_| seed.below(90)).collect();
+            dims.sort_unstable_by_key(u64::to_string);
+            dims.dedup();
+            let entry = |dim: u64| (dim.to_string().into(), (dim as f32 - 40.0) / 8.0);
+            Value::Sparse(dims.into_iter().map(entry).collect())
+        }
+        AttributeType::Vector { dims, element } => {
+            let numbers = (0..dims).map(|_| match element {
+                VectorElement::F32 => seed.below(1 << 24) as f32 / 1e5 - 80.0,
+                // Both widths hold these.
+                VectorElement::F16 | VectorElement::I8 => seed.below(256) as f32 - 128.0,
+            });
             Value::Vector(numbers.collect())
         }
     }
@@ -108,12 +123,24 @@ fn all_types() -> Vec<AttributeType> {
     let scalars = ScalarType::ALL.into_iter();
     let scalars =
         scalars.flat_map(|kind| [AttributeType::Scalar(kind), AttributeType::Array(kind)]);
-    let rest = [
-        AttributeType::ArrayUnknown,
-        AttributeType::Vector { dims: 2 },
-        AttributeType::Vector { dims: 100 },
+    let vectors = [
+        (2, VectorElement::F32),
+        (100, VectorElement::F32),
+        (3, VectorElement::F16),
+        (129, VectorElement::F16),
+        (1, VectorElement::I8),
+        // As wide as a uuid.
+        (16, VectorElement::I8),
     ];
-    scalars.chain(rest).collect()
+    let vectors = vectors.map(|(dims, element)| AttributeType::Vector { dims, element });
+    scalars
+        .chain([
+            AttributeType::ArrayUnknown,
+            AttributeType::Bytes,
+            AttributeType::Sparse,
+        ])
+        .chain(vectors)
+        .collect()
 }
 
 fn attrs(schema: &NamespaceSchema) -> Vec<AttrId> {

@@ -8,7 +8,10 @@ fn any_type() -> impl Strategy<Value = AttributeType> {
     let types = all_types();
     prop_oneof![
         4 => (0..types.len()).prop_map(move |at| types[at]),
-        1 => (1_u32..40).prop_map(|dims| AttributeType::Vector { dims }),
+        1 => (1_u32..40, 0_usize..3).prop_map(|(dims, element)| AttributeType::Vector {
+            dims,
+            element: VectorElement::ALL[element],
+        }),
     ]
 }
 

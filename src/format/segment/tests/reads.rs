@@ -17,13 +17,15 @@ fn seal_every_type_reads_back_the_same_rows() {
                 // The child of a vector column holds no nulls, and zeros where there is no vector.
                 for (_, attribute) in sample.schema.vectors() {
                     let vectors = rows::vectors(batch, attribute.id).unwrap();
-                    let AttributeType::Vector { dims } = attribute.kind else {
+                    let numbers = vectors.to_f32();
+                    let AttributeType::Vector { dims, element } = attribute.kind else {
                         panic!()
                     };
-                    assert_eq!(vectors.len(), batch.num_rows() * dims as usize);
+                    assert_eq!(vectors.element(), element);
+                    assert_eq!(numbers.len(), batch.num_rows() * dims as usize);
                     if let Some(nulls) = rows::vector_nulls(batch, attribute.id) {
                         for row in (0..batch.num_rows()).filter(|row| nulls.is_null(*row)) {
-                            let vector = &vectors[row * dims as usize..(row + 1) * dims as usize];
+                            let vector = &numbers[row * dims as usize..(row + 1) * dims as usize];
                             assert!(vector.iter().all(|number| *number == 0.0));
                         }
                     }
@@ -86,7 +88,13 @@ fn column_read_of_few_rows_asks_for_few_bytes() {
     let text = AttributeType::Scalar(ScalarType::Uuid);
     let sample = sample(
         IdKind::Uint,
-        &[text, AttributeType::Vector { dims: 768 }],
+        &[
+            text,
+            AttributeType::Vector {
+                dims: 768,
+                element: VectorElement::F32,
+            },
+        ],
         5_003,
         3,
     );
@@ -177,16 +185,25 @@ fn ids_of_every_kind_are_found_and_absent_ones_are_not() {
 
 #[test]
 fn vector_ranges_give_the_exact_bytes() {
-    for dims in [1, 2, 100, 128, 768] {
+    let every_dims = [1, 2, 100, 128, 768].map(|dims| (dims, VectorElement::F32));
+    let narrow = [
+        (1, VectorElement::F16),
+        (131, VectorElement::F16),
+        (1, VectorElement::I8),
+        (385, VectorElement::I8),
+    ];
+    for (dims, element) in every_dims.into_iter().chain(narrow) {
         for (n_rows, every) in [(1, true), (5_003, true), (5_003, false), (3, false)] {
-            let schema = schema(IdKind::Uint, &[AttributeType::Vector { dims }]);
+            let schema = schema(IdKind::Uint, &[AttributeType::Vector { dims, element }]);
             let attr = attrs(&schema)[0];
             let mut seed = Seed(u64::from(dims));
             let mut builder = RowsBuilder::new(&schema, n_rows);
             for row in 0..n_rows {
-                let vector = (0..dims)
-                    .map(|_| seed.below(1 << 20) as f32 / 7.0)
-                    .collect();
+                let vector = (0..dims).map(|_| match element {
+                    VectorElement::F32 => seed.below(1 << 20) as f32 / 7.0,
+                    VectorElement::F16 | VectorElement::I8 => seed.below(256) as f32 - 128.0,
+                });
+                let vector = vector.collect();
                 let has = every || seed.below(3) > 0;
                 let values = has.then_some((attr, Value::Vector(vector)));
                 builder
@@ -207,8 +224,8 @@ fn vector_ranges_give_the_exact_bytes() {
                 };
                 assert!(nulls.is_none_or(|nulls| nulls.is_valid(row)));
                 let bytes = slice(&sealed.parquet, &range);
-                let expected = &vectors[row * dims as usize..(row + 1) * dims as usize];
-                assert_eq!(floats(&bytes).collect::<Vec<_>>(), expected);
+                assert_eq!(bytes, &*vectors.bytes(row..row + 1));
+                assert_eq!(bytes.len(), dims as usize * element.bytes());
                 let value = pages.value_of(row as u32).unwrap();
                 assert_eq!(value as usize, live.len());
                 let check = slice(&sealed.index, &pages.check_range(value..value + 1));
@@ -283,7 +300,10 @@ fn stats_bound_every_value() {
 fn sums_cover_both_files() {
     let sample = sample(
         IdKind::Uint,
-        &[AttributeType::Vector { dims: 100 }],
+        &[AttributeType::Vector {
+            dims: 100,
+            element: VectorElement::F32,
+        }],
         2_000,
         2,
     );

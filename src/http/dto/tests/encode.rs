@@ -14,7 +14,8 @@ use crate::query::reply::{Answers, Coverage, Degraded, Dist, Found, Reply, Row};
 use crate::types::document::WriteOutcome;
 use crate::types::settings::Settings;
 use crate::types::{
-    AttributeType, DistanceMetric, DocId, NamespaceName, NamespaceSchema, Timestamp, Value, WalSeq,
+    AttributeType, DistanceMetric, DocId, NamespaceName, NamespaceSchema, Timestamp, Value,
+    VectorElement, WalSeq,
 };
 
 fn reply() -> Reply {
@@ -125,12 +126,33 @@ fn description() -> Description {
     let text = AttributeType::parse("string").expect("a type");
     for (name, kind) in [
         ("t", text),
-        ("vector", AttributeType::Vector { dims: 2 }),
-        ("w", AttributeType::Vector { dims: 3 }),
+        (
+            "vector",
+            AttributeType::Vector {
+                dims: 2,
+                element: VectorElement::F32,
+            },
+        ),
+        (
+            "w",
+            AttributeType::Vector {
+                dims: 3,
+                element: VectorElement::F32,
+            },
+        ),
     ] {
         schema.add(name, kind, true).expect("legal");
     }
     schema.add("u", text, false).expect("legal");
+    for (name, kind) in [
+        ("b", "bytes"),
+        ("s", "{}f16"),
+        ("h", "[2]f16"),
+        ("l", "[]unknown"),
+    ] {
+        let kind = AttributeType::parse(kind).expect("a type");
+        schema.add(name, kind, true).expect("legal");
+    }
     let searched = schema.attributes.get_mut("u").expect("added");
     (searched.regex, searched.glob) = (true, true);
     Description {
@@ -151,6 +173,11 @@ fn schema_views_differ_in_nulls_and_metric() {
     let description = description();
     let own = serde_json::json!({
         "id": {"type": "uint", "filterable": null, "full_text_search": null},
+        "b": {"type": "bytes", "filterable": false, "full_text_search": null},
+        "h": {"type": "[2]f16", "ann": true, "filterable": false, "full_text_search": null},
+        "l": {"type": "[]unknown", "filterable": true, "full_text_search": null},
+        "s": {"type": "{}f16", "filterable": false, "full_text_search": null,
+            "sparse_knn": {"distance_metric": "dot_product"}},
         "t": {"type": "string", "filterable": true, "full_text_search": null},
         "u": {"type": "string", "filterable": false, "full_text_search": null, "regex": true, "glob": true},
         "vector": {"type": "[2]f32", "ann": true, "filterable": null, "full_text_search": null},
@@ -165,6 +192,16 @@ fn schema_views_differ_in_nulls_and_metric() {
     let searched =
         serde_json::json!({"type": "string", "filterable": false, "regex": true, "glob": true});
     assert_eq!(view["schema"]["u"], searched);
+    let rest = serde_json::json!({
+        "b": {"type": "bytes", "filterable": false},
+        "h": {"type": "[2]f16", "ann": {"distance_metric": "cosine_distance"}},
+        "l": {"type": "[]unknown", "filterable": true},
+        "s": {"type": "{}f16", "filterable": false, "sparse_knn": {"distance_metric": "dot_product"}},
+        "t": {"type": "string", "filterable": true},
+    });
+    for (name, expected) in rest.as_object().expect("a map") {
+        assert_eq!(&view["schema"][name], expected, "{name}");
+    }
     assert_eq!(view["index"]["status"], "updating");
     assert_eq!(view["encryption"], serde_json::json!({"mode": "default"}));
     let v1 = metadata_view(&description, MetadataVersion::V1);

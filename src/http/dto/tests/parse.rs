@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{parse_schema_body, parse_write};
 use crate::error::{Error, ErrorKind};
 use crate::types::document::RawValue;
-use crate::types::{AttributeType, DistanceMetric};
+use crate::types::{AttributeType, DistanceMetric, VectorElement};
 
 /// A body, the status its refusal has, and what the message must contain.
 pub(super) type Case<'a> = (&'a str, u16, &'a str);
@@ -276,11 +276,54 @@ fn schema_malformed_or_of_a_later_version_is_refused() {
                 "`filterable`",
             ),
             (r#"{"a":"[0]f32"}"#, 422, "unknown type"),
-            (r#"{"a":"[2]f16"}"#, 400, "not supported"),
-            (r#"{"a":"[2]i8"}"#, 400, "not supported"),
             (r#"{"a":"[][2]f32"}"#, 400, "not supported"),
-            (r#"{"a":"bytes"}"#, 400, "not supported"),
-            (r#"{"a":"{}f16"}"#, 400, "not supported"),
+            (r#"{"a":"[][2]f16"}"#, 400, "not supported"),
+            (r#"{"a":"[2]f64"}"#, 422, "unknown type"),
+            (r#"{"a":"[]bytes"}"#, 422, "unknown type"),
+            (r#"{"a":"{}f32"}"#, 422, "unknown type"),
+            (
+                r#"{"a":{"type":"bytes","filterable":true}}"#,
+                400,
+                "`filterable` is not for bytes",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","filterable":true}}"#,
+                400,
+                "`filterable` is not for {}f16",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","sparse_knn":true}}"#,
+                422,
+                "`a.sparse_knn`: invalid type",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","sparse_knn":{}}}"#,
+                422,
+                "missing field `distance_metric`",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","sparse_knn":{"distance_metric":"cosine_distance"}}}"#,
+                422,
+                "unknown variant `cosine_distance`",
+            ),
+            (
+                r#"{"a":{"type":"{}f16","sparse_knn":{"distance_metric":"dot_product","x":1}}}"#,
+                400,
+                "unknown field `x`",
+            ),
+            (
+                r#"{"a":{"type":"int","sparse_knn":{"distance_metric":"dot_product"}}}"#,
+                400,
+                "expected type {}f16",
+            ),
+            (r#"{"id":{"drop":true}}"#, 400, "`id` cannot be dropped"),
+            (r#"{"a":{"drop":1}}"#, 422, "`a.drop`: invalid type"),
+            (
+                r#"{"a":{"drop":true,"type":"int"}}"#,
+                400,
+                "`drop` stands alone",
+            ),
+            (r#"{"a":{"drop":false}}"#, 422, "missing field `type`"),
             (
                 r#"{"a":{"type":"string","full_text_search":true}}"#,
                 400,
@@ -316,7 +359,6 @@ fn schema_malformed_or_of_a_later_version_is_refused() {
                 400,
                 "`regex` is not for `id`",
             ),
-            (r#"{"a":{"drop":true}}"#, 400, "drop"),
             (
                 r#"{"id":"int"}"#,
                 400,
@@ -341,8 +383,29 @@ fn schema_options_turned_off_are_accepted() {
         spec.attributes["vector"].metric,
         Some(DistanceMetric::EuclideanSquared)
     );
-    assert_eq!(spec.attributes["w"].kind, AttributeType::Vector { dims: 2 });
+    assert_eq!(
+        spec.attributes["w"].kind,
+        AttributeType::Vector {
+            dims: 2,
+            element: VectorElement::F32
+        }
+    );
     assert_eq!(spec.attributes["w"].metric, None);
+}
+
+#[test]
+fn schema_of_other_types_and_drops_is_accepted() {
+    let body = r#"{"b":"bytes","h":"[4]f16","i":{"type":"[4]i8","ann":true},"gone":{"drop":true},"kept":{"type":"int","drop":false},
+        "s":{"type":"{}f16","sparse_knn":{"distance_metric":"dot_product"},"filterable":false}}"#;
+    let spec = parse_schema_body(body.as_bytes()).expect("valid");
+    let kind = |name: &str| spec.attributes[name].kind.to_string();
+    assert_eq!(
+        ["b", "h", "i", "s", "kept"].map(kind),
+        ["bytes", "[4]f16", "[4]i8", "{}f16", "int"]
+    );
+    assert!(spec.attributes["s"].sparse_knn && !spec.attributes["b"].sparse_knn);
+    assert_eq!(spec.drops, ["gone".to_owned()].into());
+    assert_eq!(spec.attributes.len(), 5);
 }
 
 #[test]

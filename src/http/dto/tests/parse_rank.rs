@@ -25,6 +25,16 @@ fn rank_expressions_become_typed() {
     for (text, expected) in [
         (r#"["Attribute","a"]"#, attribute("a")),
         (
+            r#"["Sum","SparseKNN",{"x":1,"":-0.5}]"#,
+            ScoreExpr::Sparse {
+                attribute: "Sum".to_owned(),
+                vector: RawValue::Object(vec![
+                    ("".into(), RawValue::Float(-0.5)),
+                    ("x".into(), RawValue::Int(1)),
+                ]),
+            },
+        ),
+        (
             r#"["Sum",[["Attribute","a"],["Product",2,["Attribute","b"]],["Product",["Attribute","c"],0.5]]]"#,
             ScoreExpr::Sum(vec![
                 attribute("a"),
@@ -196,9 +206,20 @@ fn ranks_and_computed_attributes_malformed_are_refused_with_status_and_place() {
         (rank(r#"["Dist",["Sum",[]],1]"#), 400, "expected [\"Dist\""),
         (rank(r#"["Sum",[["a","Near",1]]]"#), 422, "unknown clause"),
         (
-            rank(r#"["Sum",[["a","SparseKNN",{}]]]"#),
+            rank(r#"["Sum",[["a","BM25","x"]]]"#),
             400,
-            "`SparseKNN` is not supported",
+            "`BM25` is not supported",
+        ),
+        (
+            rank(r#"["a","SparseKNN",[1,2]]"#),
+            422,
+            "expected a map of numbers",
+        ),
+        (rank(r#"["a","SparseKNN"]"#), 422, "invalid length 2"),
+        (
+            rank(r#"["a","SparseKNN",{"x":1},{}]"#),
+            422,
+            "invalid length 4",
         ),
         (rank(&deep), 400, "too many levels"),
         (
