@@ -10,14 +10,14 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::error::Problem;
-use super::{AppState, HEALTH, LIVEZ, METRICS, READY, READYZ};
+use super::{AppState, HEALTH, LIVEZ, METRICS, OPENAPI, READY, READYZ};
 use crate::access::Principal;
 use crate::error::{Error, Result};
 use crate::namespace::IdempotencyKey;
 use crate::types::NamespaceName;
 
 /// Probes and scrapers carry no key.
-const OPEN: [&str; 5] = [LIVEZ, READY, READYZ, HEALTH, METRICS];
+const OPEN: [&str; 6] = [LIVEZ, READY, READYZ, HEALTH, METRICS, OPENAPI];
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 

@@ -10,6 +10,7 @@ mod error;
 mod extension;
 mod extract;
 mod observe;
+mod openapi;
 mod process;
 mod unserved;
 mod v2;
@@ -54,6 +55,7 @@ pub(super) const READY: &str = "/ready";
 pub(super) const READYZ: &str = "/readyz";
 pub(super) const HEALTH: &str = "/health";
 pub(super) const METRICS: &str = "/metrics";
+pub(super) const OPENAPI: &str = "/openapi.json";
 pub(super) const NAMESPACES: &str = "/v1/namespaces";
 pub(super) const NAMESPACE: &str = "/v2/namespaces/{ns}";
 pub(super) const QUERY: &str = "/v2/namespaces/{ns}/query";
@@ -66,12 +68,13 @@ pub(super) const WARM: &str = "/v1/namespaces/{ns}/hint_cache_warm";
 pub(super) const FLUSH: &str = "/v1/namespaces/{ns}/flush";
 
 /// Every pattern that is served.
-pub(super) const SERVED: [&str; 15] = [
+pub(super) const SERVED: [&str; 16] = [
     LIVEZ,
     READY,
     READYZ,
     HEALTH,
     METRICS,
+    OPENAPI,
     NAMESPACES,
     NAMESPACE,
     QUERY,
@@ -84,6 +87,11 @@ pub(super) const SERVED: [&str; 15] = [
     FLUSH,
 ];
 
+/// The API's description as it is checked in: `docs/openapi.json`.
+pub fn openapi_text() -> String {
+    format!("{:#}\n", openapi::document())
+}
+
 /// Builds the router: the route table, and around it, from the inside out, authentication, observation
 /// (request id, time limit, panics, errors, logs, metrics) and compression of answers.
 pub fn router(state: AppState) -> Router {
@@ -93,6 +101,7 @@ pub fn router(state: AppState) -> Router {
         .route(READYZ, get(process::ready))
         .route(HEALTH, get(process::health))
         .route(METRICS, get(process::metrics))
+        .route(OPENAPI, get(openapi::serve))
         .route(NAMESPACES, get(v2::list))
         .route(NAMESPACE, post(v2::write).delete(v2::delete))
         .route(QUERY, post(v2::query))

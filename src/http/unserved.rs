@@ -7,7 +7,7 @@ use super::error::Problem;
 use crate::error::{Error, ErrorKind};
 
 /// Paths of the compatible API and of Elacsym's own that a later version serves.
-pub(super) const PATHS: [&str; 44] = [
+pub(super) const PATHS: [&str; 43] = [
     "/v1/namespaces/{ns}",
     "/v1/namespaces/{ns}/query",
     "/v1/namespaces/{ns}/vectors",
@@ -49,7 +49,6 @@ pub(super) const PATHS: [&str; 44] = [
     "/v1/stats",
     "/admin/{*rest}",
     "/query",
-    "/openapi.json",
     "/docs",
     "/console",
 ];

@@ -22,6 +22,7 @@ mod filters;
 mod hostile;
 mod logs;
 mod memory;
+mod openapi;
 mod referee;
 
 /// SHA-256 of `secret`.

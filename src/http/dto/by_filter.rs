@@ -2,13 +2,22 @@
 
 use serde_json::Value;
 
+use super::fields::{Field, Shape, is_known, names, required};
 use super::json::{unknown_field, wrong_type};
 use super::value::Names;
 use crate::error::{Error, Result};
 use crate::filter;
 use crate::types::document::PatchByFilter;
 
-const FIELDS: [&str; 2] = ["filters", "patch"];
+/// The fields of `patch_by_filter`.
+pub(in crate::http) const FIELDS: [Field; 2] = [
+    required("filters", Shape::Named("Filter"), "Which documents."),
+    required(
+        "patch",
+        Shape::Map(&Shape::Any),
+        "Attributes to set, or to remove where null.",
+    ),
+];
 
 /// Parses `patch_by_filter`: `{"filters": F, "patch": {..}}`.
 ///
@@ -17,8 +26,8 @@ pub(super) fn parse_patch_by_filter(root: &str, json: &Value) -> Result<PatchByF
     let Value::Object(fields) = json else {
         return Err(wrong_type(root, json, "a map of `filters` and `patch`"));
     };
-    if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        return Err(unknown_field(name, &FIELDS));
+    if let Some(name) = fields.keys().find(|name| !is_known(&FIELDS, name)) {
+        return Err(unknown_field(name, &names(&FIELDS)));
     }
     let field = |name: &str| {
         let missing = || Error::malformed(format!("`{root}`: missing field `{name}`"));

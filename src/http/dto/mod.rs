@@ -4,11 +4,12 @@
 //! Read `write.rs` first; `json.rs` says how a wrong body is told.
 
 mod aggregate;
-mod by_filter;
+pub(super) mod by_filter;
 mod compute;
 mod condition;
+pub(super) mod fields;
 pub(super) mod json;
-mod multi;
+pub(super) mod multi;
 pub(super) mod namespace;
 mod numbers;
 pub(super) mod query;

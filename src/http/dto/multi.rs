@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::fields::{Field, Shape, field, is_known, required};
 use super::json::{
     clip, invalid, malformed, unknown_field, unknown_variant, unsupported, wrong_type,
 };
@@ -13,15 +14,31 @@ use crate::types::limits;
 const QUERIES: &str = "queries";
 const RERANK: &str = "rerank_by";
 
-/// What stands beside `queries`, for all of them.
-const AT_ROOT: [&str; 7] = [
-    QUERIES,
-    RERANK,
-    "limit",
-    "offset",
-    "consistency",
-    "vector_encoding",
-    "allow_degraded",
+/// What stands beside `queries`, for all of them, and `queries`.
+pub(in crate::http) const FIELDS: [Field; 7] = [
+    required(
+        QUERIES,
+        Shape::List(&Shape::Named("Query")),
+        "1 to 16 queries of one state.",
+    ),
+    field(
+        RERANK,
+        Shape::List(&Shape::Any),
+        "[\"RRF\"] or [\"RRF\", {\"rank_constant\": 60, \"weights\": [...]}]: makes the rows of all queries one list.",
+    ),
+    field("limit", Shape::Named("Limit"), "Most rows of that list."),
+    field("offset", Shape::Count, "Rows of that list to skip."),
+    field("consistency", Shape::Named("Consistency"), "Freshness."),
+    field(
+        "vector_encoding",
+        Shape::Words(&["float", "base64"]),
+        "How vectors come back.",
+    ),
+    field(
+        "allow_degraded",
+        Shape::Flag,
+        "Whether segments that cannot be read may be left out.",
+    ),
 ];
 
 /// Added to each rank where the request names nothing.
@@ -37,7 +54,7 @@ pub(super) fn parse_multi(
     allow_degraded: bool,
 ) -> Result<(Vec<Ask>, Option<Fuse>)> {
     for (name, value) in fields {
-        if !AT_ROOT.contains(&name.as_str()) && !value.is_null() {
+        if !is_known(&FIELDS, name) && !value.is_null() {
             let message = format!("`{}` belongs into the queries of `{QUERIES}`", clip(name));
             return Err(Error::invalid(message));
         }

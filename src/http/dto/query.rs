@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::aggregate::parse_aggregate;
 use super::compute::parse_compute;
+use super::fields::{Field, Shape, field, is_known, names};
 use super::json::{
     invalid, malformed, parse_object, unknown_field, unknown_variant, unsupported, wrong_type,
 };
@@ -16,21 +17,69 @@ use crate::query::request::{Ask, Consistency, Include, LimitPer, Query, Question
 use crate::runtime::Meter;
 use crate::types::{WalSeq, limits};
 
-const SERVED: [&str; 14] = [
-    "aggregate_by",
-    "group_by",
-    "rank_by",
-    "compute_attributes",
-    "limit",
-    "top_k",
-    "offset",
-    "filters",
-    "include_attributes",
-    "exclude_attributes",
-    "distance_metric",
-    "vector_encoding",
-    "consistency",
-    "allow_degraded",
+/// The fields of a query.
+pub(in crate::http) const FIELDS: [Field; 14] = [
+    field(
+        "rank_by",
+        Shape::Named("RankBy"),
+        "How rows are ordered; absent, with `filters`: by id.",
+    ),
+    field(
+        "limit",
+        Shape::Named("Limit"),
+        "Most rows, or most groups; `limit` or `top_k` is needed for rows.",
+    ),
+    field("top_k", Shape::Count, "The same as `limit`, a number."),
+    field("offset", Shape::Count, "Rows to skip."),
+    field(
+        "filters",
+        Shape::Either(&[Shape::Named("Filter"), Shape::Text]),
+        "Which rows; as text: \"year >= 1900 AND genre = 'sea'\".",
+    ),
+    field(
+        "include_attributes",
+        Shape::Either(&[Shape::Flag, Shape::List(&Shape::Text)]),
+        "Which attributes come back; none if absent.",
+    ),
+    field(
+        "exclude_attributes",
+        Shape::List(&Shape::Text),
+        "Everything but these comes back.",
+    ),
+    field(
+        "compute_attributes",
+        Shape::Map(&Shape::List(&Shape::Any)),
+        "Values computed for each row: scores, or [attribute, \"VectorDist\", vector].",
+    ),
+    field(
+        "aggregate_by",
+        Shape::Map(&Shape::List(&Shape::Text)),
+        "Numbers instead of rows: [\"Count\"] or [\"Sum\", attribute].",
+    ),
+    field(
+        "group_by",
+        Shape::List(&Shape::Either(&[
+            Shape::Text,
+            Shape::Map(&Shape::List(&Shape::Text)),
+        ])),
+        "Attributes that tell groups apart, or {alias: [\"ForEachUnique\", attribute]}.",
+    ),
+    field(
+        "distance_metric",
+        Shape::Named("DistanceMetric"),
+        "Must be the namespace's.",
+    ),
+    field(
+        "vector_encoding",
+        Shape::Words(&["float", "base64"]),
+        "How vectors come back.",
+    ),
+    field("consistency", Shape::Named("Consistency"), "Freshness."),
+    field(
+        "allow_degraded",
+        Shape::Flag,
+        "Whether segments that cannot be read may be left out.",
+    ),
 ];
 
 /// What the API has and this version refuses by name.
@@ -164,11 +213,11 @@ fn check_names(fields: &Map<String, Value>) -> Result<()> {
     for (name, value) in fields {
         let off = matches!(value, Value::Null | Value::Bool(false));
         match name.as_str() {
-            known if SERVED.contains(&known) => {}
+            known if is_known(&FIELDS, known) => {}
             later if LATER.contains(&later) && off => {}
             later if LATER.contains(&later) => return Err(unsupported(format!("`{later}`"))),
             _ => {
-                let known: Vec<&str> = SERVED.into_iter().chain(LATER).collect();
+                let known: Vec<&str> = names(&FIELDS).into_iter().chain(LATER).collect();
                 return Err(unknown_field(name, &known));
             }
         }

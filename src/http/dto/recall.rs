@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::fields::{Field, Shape, field, is_known, names};
 use super::json::{invalid, parse_object, unknown_field};
 use super::query::{VectorEncoding, given, parse_filters, parse_flag, unsigned};
 use super::rank::parse_rank;
@@ -11,7 +12,26 @@ use crate::query::reply::{Answers, Found, RecallReport};
 use crate::query::request::{Ask, Consistency, Questions, RankBy, Recall};
 use crate::runtime::Meter;
 
-const SERVED: [&str; 5] = ["num", "top_k", "filters", "include_ground_truth", "rank_by"];
+/// The fields of a measurement of recall.
+pub(in crate::http) const FIELDS: [Field; 5] = [
+    field("num", Shape::Count, "How many searches; 25 if absent."),
+    field("top_k", Shape::Count, "Rows of each; 10 if absent."),
+    field(
+        "filters",
+        Shape::Either(&[Shape::Named("Filter"), Shape::Text]),
+        "Which rows are searched.",
+    ),
+    field(
+        "include_ground_truth",
+        Shape::Flag,
+        "Whether the true nearest rows come back.",
+    ),
+    field(
+        "rank_by",
+        Shape::Named("RankBy"),
+        "One search by a vector instead.",
+    ),
+];
 
 /// Searches, and rows of each, where the request names none.
 const SEARCHES: usize = 25;
@@ -22,8 +42,8 @@ const TOP_K: usize = 10;
 /// Errors: `InvalidRequest` if it is not JSON or makes no sense, `Malformed` if its shape is wrong, what `meter` says.
 pub(in crate::http) fn parse_recall(body: &[u8], seed: u64, meter: &Meter) -> Result<Questions> {
     let fields = parse_object(body, meter)?;
-    if let Some(name) = fields.keys().find(|name| !SERVED.contains(&name.as_str())) {
-        return Err(unknown_field(name, &SERVED));
+    if let Some(name) = fields.keys().find(|name| !is_known(&FIELDS, name)) {
+        return Err(unknown_field(name, &names(&FIELDS)));
     }
     let count = |name: &str, default: usize| match given(&fields, name) {
         None => Ok::<_, Error>(default),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::fields::{Field, Shape, field, names};
 use super::json::{
     clip, invalid, malformed, parse_object, unknown_field, unknown_variant, unsupported, wrong_type,
 };
@@ -10,17 +11,38 @@ use crate::runtime::Meter;
 use crate::types::document::{AttributeSpec, SchemaSpec};
 use crate::types::{AttributeType, DistanceMetric, IdKind, schema};
 
-const OPTIONS: [&str; 10] = [
-    "type",
-    "filterable",
-    "ann",
-    "full_text_search",
-    "regex",
-    "glob",
-    "fuzzy",
-    "sparse_knn",
-    "embed",
-    "drop",
+/// The options of an attribute.
+pub(in crate::http) const OPTIONS: [Field; 10] = [
+    field(
+        "type",
+        Shape::Text,
+        "Such as string, []int, [128]f32, {}f16; needed with every option but `drop`.",
+    ),
+    field(
+        "filterable",
+        Shape::Flag,
+        "Whether filters and orders may name it.",
+    ),
+    field(
+        "ann",
+        Shape::Either(&[Shape::Flag, Shape::Map(&Shape::Any)]),
+        "For vectors: true, or {\"distance_metric\": ...}.",
+    ),
+    field(
+        "full_text_search",
+        Shape::Any,
+        "Only false or null in this version.",
+    ),
+    field("regex", Shape::Flag, "Whether `Regex` may name it."),
+    field("glob", Shape::Flag, "Whether globs may name it."),
+    field("fuzzy", Shape::Any, "Only false or null in this version."),
+    field(
+        "sparse_knn",
+        Shape::Map(&Shape::Text),
+        "For sparse vectors: {\"distance_metric\": \"dot_product\"}.",
+    ),
+    field("embed", Shape::Any, "Only null in this version."),
+    field("drop", Shape::Flag, "Removes the attribute; stands alone."),
 ];
 
 /// Parses a map of attributes; `at` is the map's own path, empty for a whole body.
@@ -170,7 +192,7 @@ fn check_options(path: &str, options: &Map<String, Value>, is_vector: bool) -> R
             },
             "fuzzy" => optional_bool(path, options, name)? == Some(true),
             "embed" => !off,
-            _ => return Err(unknown_field(name, &OPTIONS)),
+            _ => return Err(unknown_field(name, &names(&OPTIONS))),
         };
         if asked {
             return Err(unsupported(format!("`{path}`: `{name}: {}`", brief(value))));

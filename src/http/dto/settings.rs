@@ -2,12 +2,21 @@
 
 use serde_json::Value;
 
+use super::fields::{Field, Shape, field, names};
 use super::json::{invalid, parse_object, unknown_field, wrong_type};
 use crate::error::Result;
 use crate::runtime::Meter;
 use crate::types::settings::{Pinning, SettingsChange};
 
-const FIELDS: [&str; 2] = ["read_only", "pinning"];
+/// The fields of an update of metadata.
+pub(in crate::http) const FIELDS: [Field; 2] = [
+    field("read_only", Shape::Flag, "Whether writes are refused."),
+    field(
+        "pinning",
+        Shape::Either(&[Shape::Flag, Shape::Map(&Shape::Count)]),
+        "Kept and shown; `{\"replicas\": n}`, or null for none.",
+    ),
+];
 const PINNING_FIELDS: [&str; 1] = ["replicas"];
 
 /// Replicas where pinning does not say how many.
@@ -22,7 +31,7 @@ pub(in crate::http) fn parse_settings(body: &[u8], meter: &Meter) -> Result<Sett
             ("read_only", Value::Bool(read_only)) => change.read_only = Some(read_only),
             ("read_only", other) => return Err(wrong_type("read_only", &other, "a boolean")),
             ("pinning", value) => change.pinning = Some(parse_pinning(&value)?),
-            _ => return Err(unknown_field(&name, &FIELDS)),
+            _ => return Err(unknown_field(&name, &names(&FIELDS))),
         }
     }
     Ok(change)

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::by_filter::parse_patch_by_filter;
 use super::condition::parse_condition;
+use super::fields::{Field, Shape, field, is_known, names};
 use super::json::{self, Scope, Seen, Step, unknown_field, unsupported, wrong_type};
 use super::rows::{Cells, Columns, Rows};
 use super::schema::{parse_metric, parse_schema};
@@ -17,25 +18,89 @@ use crate::filter;
 use crate::runtime::Meter;
 use crate::types::document::{DeleteByFilter, Document, WriteBatch};
 
-/// What this version understands.
-const SERVED: [&str; 17] = [
-    "upsert_rows",
-    "upsert_columns",
-    "patch_rows",
-    "patch_columns",
-    "deletes",
-    "delete_by_filter",
-    "delete_by_filter_allow_partial",
-    "patch_by_filter",
-    "patch_by_filter_allow_partial",
-    "schema",
-    "distance_metric",
-    "upsert_condition",
-    "patch_condition",
-    "delete_condition",
-    "create_namespace",
-    "return_affected_ids",
-    "disable_backpressure",
+/// The fields of a write.
+pub(in crate::http) const FIELDS: [Field; 17] = [
+    field(
+        "upsert_rows",
+        Shape::List(&Shape::Named("Document")),
+        "Documents, each replaced whole.",
+    ),
+    field(
+        "upsert_columns",
+        Shape::Named("Columns"),
+        "The same by columns.",
+    ),
+    field(
+        "patch_rows",
+        Shape::List(&Shape::Named("Document")),
+        "Changes to documents that are there.",
+    ),
+    field(
+        "patch_columns",
+        Shape::Named("Columns"),
+        "The same by columns.",
+    ),
+    field(
+        "deletes",
+        Shape::List(&Shape::Named("Id")),
+        "Ids to delete.",
+    ),
+    field(
+        "delete_by_filter",
+        Shape::Named("Filter"),
+        "Deletes what it matches, before everything else.",
+    ),
+    field(
+        "delete_by_filter_allow_partial",
+        Shape::Flag,
+        "Whether to delete as many as may be where more match.",
+    ),
+    field(
+        "patch_by_filter",
+        Shape::Named("PatchByFilter"),
+        "Patches what it matches, after `delete_by_filter`.",
+    ),
+    field(
+        "patch_by_filter_allow_partial",
+        Shape::Flag,
+        "Whether to patch as many as may be where more match.",
+    ),
+    field(
+        "schema",
+        Shape::Named("Schema"),
+        "Types and options of attributes.",
+    ),
+    field(
+        "distance_metric",
+        Shape::Named("DistanceMetric"),
+        "Needed with the first vectors, then fixed.",
+    ),
+    field(
+        "upsert_condition",
+        Shape::Named("Filter"),
+        "Upserts apply where it holds, or where there is no document.",
+    ),
+    field(
+        "patch_condition",
+        Shape::Named("Filter"),
+        "Patches by id apply where it holds.",
+    ),
+    field(
+        "delete_condition",
+        Shape::Named("Filter"),
+        "Deletes by id apply where it holds.",
+    ),
+    field(
+        "create_namespace",
+        Shape::Flag,
+        "true: makes it even without documents; false: never makes it.",
+    ),
+    field(
+        "return_affected_ids",
+        Shape::Flag,
+        "Adds the ids that were upserted, patched and deleted.",
+    ),
+    field("disable_backpressure", Shape::Flag, "No effect."),
 ];
 
 /// What the API has and this version refuses by name.
@@ -185,7 +250,7 @@ impl<'de> Visitor<'de> for Body<'_> {
                     fields.batch.has_deletes = deletes.is_some();
                     fields.batch.deletes = deletes.unwrap_or_default();
                 }
-                known if SERVED.contains(&known) || LATER.contains(&known) => {
+                known if is_known(&FIELDS, known) || LATER.contains(&known) => {
                     let value = json::next_tree(scope, &mut map)?;
                     scope.lift(set_small(&mut fields, known, &value))?;
                 }
@@ -216,7 +281,7 @@ fn columns<'de, A: MapAccess<'de>>(
 }
 
 fn unknown_write_field(name: &str) -> Error {
-    let known: Vec<&str> = SERVED.into_iter().chain(LATER).collect();
+    let known: Vec<&str> = names(&FIELDS).into_iter().chain(LATER).collect();
     unknown_field(name, &known)
 }
 
