@@ -37,6 +37,8 @@ fn app_over(engine: Engine, digests: &[&str]) -> axum::Router {
     let digests: Vec<String> = digests.iter().map(|digest| (*digest).to_owned()).collect();
     let settings = ServerSettings {
         max_body_bytes: BODY_BYTES_MAX,
+        // A machine that stands still for a while is no failure of these tests.
+        request_timeout_ms: 600_000,
         ..ServerSettings::default()
     };
     router(AppState {

@@ -23,6 +23,7 @@ fn attributes() -> Vec<(&'static str, AttributeType, [Value; 2])> {
     let vector = |numbers: &[f32]| Value::Vector(Arc::from(numbers));
     let uuid = |number| Value::Uuid(Uuid::from_u128(number));
     let scalar = AttributeType::Scalar;
+    let wide = |dims, element| AttributeType::Vector { dims, element };
     vec![
         (
             "title",
@@ -87,6 +88,29 @@ fn attributes() -> Vec<(&'static str, AttributeType, [Value; 2])> {
             },
             [vector(&[0.5, 2.0]), vector(&[3.0, 4.0])],
         ),
+        (
+            "half",
+            wide(3, VectorElement::F16),
+            [vector(&[1.0, -65_504.0, 0.099_975_586]), Value::Null],
+        ),
+        (
+            "byte",
+            wide(5, VectorElement::I8),
+            [vector(&[-128.0, 127.0, 0.0, 1.0, -1.0]), Value::Null],
+        ),
+        (
+            "raw",
+            AttributeType::Bytes,
+            [Value::Bytes([0, 255, 7].into()), Value::Bytes([].into())],
+        ),
+        (
+            "words",
+            AttributeType::Sparse,
+            [
+                Value::Sparse([("meer".into(), -0.5), ("é".into(), 2.0)].into()),
+                Value::Sparse([].into()),
+            ],
+        ),
     ]
 }
 
@@ -149,8 +173,8 @@ pub(crate) fn is_expected(footer: &Footer) -> bool {
             .columns()
             .iter()
             .map(|column| column.nulls)
-            .eq([1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1])
-        && (pages(1), pages(10)) == (Some(1), Some(2))
+            .eq([1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 2, 2, 1, 1])
+        && [1, 10, 11, 12].map(pages) == [1, 2, 1, 1].map(Some)
         && ids().iter().all(|id| footer.may_contain(id))
 }
 
@@ -211,6 +235,14 @@ fn segment_golden_holds_the_expected_rows() {
     let mut numbers = Vec::new();
     rows::vectors::decode(VectorElement::F32, bytes, &mut numbers);
     assert_eq!(numbers, [3.0, 4.0]);
+    // What stands in the file, byte for byte.
+    let stored = |attr| {
+        let pages = footer.vector_pages(AttrId(attr)).expect("vectors");
+        let range = pages.range_of(0).expect("row 0 has a vector");
+        &files.parquet[range.start as usize..range.end as usize]
+    };
+    assert_eq!(stored(11), [0x00, 0x3c, 0xff, 0xfb, 0x66, 0x2e]);
+    assert_eq!(stored(12), [0x80, 0x7f, 0x00, 0x01, 0xff]);
     assert_eq!(rows::logical_bytes(&batch()), footer.logical_bytes());
 }
 

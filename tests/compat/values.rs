@@ -98,6 +98,24 @@ fn schema() -> NamespaceSchema {
             false,
         ),
         ("rank", AttributeType::Scalar(ScalarType::Int), true),
+        (
+            "half",
+            AttributeType::Vector {
+                dims: 3,
+                element: VectorElement::F16,
+            },
+            false,
+        ),
+        (
+            "byte",
+            AttributeType::Vector {
+                dims: 2,
+                element: VectorElement::I8,
+            },
+            false,
+        ),
+        ("raw", AttributeType::Bytes, false),
+        ("words", AttributeType::Sparse, false),
     ];
     for (name, kind, filterable) in columns {
         schema
@@ -213,7 +231,20 @@ pub(crate) fn write_slot() -> Slot {
     let (title, embedding, rank) = (attr("title"), attr("embedding"), attr("rank"));
     let text = |text: &str| Value::String(text.into());
     let vector = |values: [f32; 4]| Value::Vector(values.to_vec().into());
-    let rows = [
+    let narrow = |half: [f32; 3], byte: [f32; 2]| {
+        [
+            (attr("half"), Value::Vector(half[..].into())),
+            (attr("byte"), Value::Vector(byte[..].into())),
+        ]
+    };
+    let others = [
+        (attr("raw"), Value::Bytes([0, 255].into())),
+        (
+            attr("words"),
+            Value::Sparse([("a".into(), 0.5), ("ü".into(), -2.0)].into()),
+        ),
+    ];
+    let mut rows = [
         (
             1,
             vec![
@@ -235,6 +266,15 @@ pub(crate) fn write_slot() -> Slot {
             vec![(embedding, vector([-1.0, -0.0, f32::MAX, 0.1]))],
         ),
     ];
+    let narrow = [
+        narrow([1.0, -65_504.0, 0.099_975_586], [-128.0, 127.0]),
+        narrow([0.0, -0.0, 5.960_464_5e-8], [0.0, -1.0]),
+        narrow([0.5, 0.25, 2_048.0], [1.0, 2.0]),
+    ];
+    for ((_, attributes), narrow) in rows.iter_mut().zip(narrow) {
+        attributes.extend(narrow);
+    }
+    rows[1].1.extend(others);
     let mut builder = RowsBuilder::new(&schema, rows.len());
     for (id, attributes) in &rows {
         builder

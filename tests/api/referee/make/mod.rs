@@ -5,6 +5,7 @@ mod faults;
 mod filters;
 mod queries;
 mod scores;
+mod sentence;
 mod writes;
 
 use serde_json::{Map, Value, json};
@@ -14,6 +15,7 @@ use super::seed::Seed;
 use super::value::{Kind, Scalar};
 
 pub(super) use queries::query;
+pub(super) use sentence::sentence;
 pub(super) use writes::{schema_change, write};
 
 /// An attribute that documents of a namespace may have.
