@@ -19,7 +19,6 @@ pub(in crate::http) enum Shape {
     Flag,
     /// An unsigned integer.
     Count,
-    Number,
     /// One of these words.
     Words(&'static [&'static str]),
     List(&'static Shape),

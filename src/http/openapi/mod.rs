@@ -74,7 +74,6 @@ fn shape(of: Shape) -> Value {
         Shape::Text => json!({"type": "string"}),
         Shape::Flag => json!({"type": "boolean"}),
         Shape::Count => json!({"type": "integer", "minimum": 0}),
-        Shape::Number => json!({"type": "number"}),
         Shape::Words(words) => json!({"type": "string", "enum": words}),
         Shape::List(items) => json!({"type": "array", "items": shape(*items)}),
         Shape::Map(values) => json!({"type": "object", "additionalProperties": shape(*values)}),
