@@ -89,6 +89,8 @@ impl Shelf {
             "sizes": "[]uint", "scores": "[]float", "refs": "[]uuid", "dates": "[]datetime",
             "flags": "[]bool", "text": {"type": "string", "filterable": false},
             "vector": {"type": "[4]f32", "ann": true}, "small": {"type": "[2]f32", "ann": true},
+            "half": "[3]f16", "byte": {"type": "[5]i8", "ann": true}, "raw": "bytes",
+            "words": {"type": "{}f16", "sparse_knn": {"distance_metric": "dot_product"}},
         })
     }
 
@@ -102,6 +104,9 @@ impl Shelf {
         set("id", (self.id)(n));
         set("vector", json!([part(1), part(3), part(7), part(13)]));
         set("small", json!([part(5), part(17)]));
+        set("half", json!([part(2), part(4), part(6)]));
+        let byte = |by: u64| (x * by % 256) as f64 - 128.0;
+        set("byte", json!([1, 3, 5, 7, 9].map(byte)));
         set("rank", json!(x as i64 % 29 - 14));
         if n % 3 == 2 {
             return Value::Object(document);
@@ -134,6 +139,9 @@ impl Shelf {
         );
         set("flags", json!([true, x.is_multiple_of(3)]));
         set("text", json!(format!("{x} ").repeat((x % 20) as usize)));
+        set("raw", json!(["", "AA==", "/wA="][(x % 3) as usize]));
+        let words = json!({"": part(29), "sea": 0.5, format!("w{}", x % 11): -2.0});
+        set("words", words);
         // Nothing says of what it is a list.
         set("none", json!([]));
         Value::Object(document)
@@ -174,14 +182,21 @@ fn many() -> Vec<Step> {
     let numbers: Vec<u64> = ids.iter().map(|id| id * 7 % 101).collect();
     let even: Vec<u64> = (0..MANY_ROWS).step_by(2).collect();
     vec![
-        write(MANY, json!({"upsert_columns": {"id": ids, "n": numbers}})),
+        write(
+            MANY,
+            json!({"upsert_columns": {"id": ids, "n": numbers, "old": numbers}}),
+        ),
         flush(MANY),
         write(MANY, json!({"deletes": even})),
         flush(MANY),
         write(MANY, json!({"deletes": [1, 4_599]})),
+        // Dropped, and another attribute of that name.
         write(
             MANY,
-            json!({"upsert_rows": [{"id": 3, "n": -1}, {"id": 9_000, "n": 9}]}),
+            json!({
+                "schema": {"old": {"drop": true}},
+                "upsert_rows": [{"id": 3, "n": -1, "old": "new"}, {"id": 9_000, "n": 9}],
+            }),
         ),
     ]
 }
@@ -265,6 +280,14 @@ fn about(shelf: &Shelf) -> Vec<Step> {
         "include_attributes": ["vector"], "vector_encoding": "base64",
     });
     bodies.push(base64);
+    for (name, vector) in [
+        ("half", json!([0.5, 1.0, -3.0])),
+        ("byte", json!([1, 2, 3, 4, 5])),
+    ] {
+        bodies.push(
+            json!({"rank_by": [name, "ANN", vector], "limit": 9, "include_attributes": [name]}),
+        );
+    }
     let filters = [
         json!(["title", "Gte", "títle 3"]),
         json!(["rank", "Lt", -3]),
