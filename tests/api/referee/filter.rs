@@ -117,7 +117,7 @@ fn operand(model: &Model, name: &str, op: &str, value: &Value) -> Result<Operand
     }
     let element = match kind {
         Kind::One(scalar) | Kind::List(scalar) => Some(scalar),
-        Kind::ListOfUnknown | Kind::Vector(_) => None,
+        _ => None,
     };
     let is_list = !matches!(kind, Kind::One(_));
     // Nothing is known of the elements of a list that never had one: whatever may be one will do.

@@ -61,7 +61,20 @@ impl Model {
     /// Applies the `schema` of a request, but for metrics: gives those that it names.
     pub(super) fn declare(&mut self, schema: &Value) -> Result<BTreeSet<String>, Refused> {
         let mut metrics = BTreeSet::new();
-        for (name, config) in schema.as_object().ok_or(SHAPE)? {
+        let schema = schema.as_object().ok_or(SHAPE)?;
+        let dropped = schema.iter().filter(|(_, config)| config["drop"] == true);
+        for (name, _) in dropped {
+            let kind = self.attributes.get(name).map(|one| one.kind);
+            if name == "id" || kind.is_some_and(Kind::is_vector) {
+                return Err(SEMANTICS);
+            }
+            self.attributes.remove(name);
+            for doc in self.docs.values_mut() {
+                doc.remove(name);
+            }
+        }
+        let declared = schema.iter().filter(|(_, config)| config["drop"] != true);
+        for (name, config) in declared {
             let nothing = Map::new();
             let (type_name, options) = match config {
                 Value::String(type_name) => (type_name, &nothing),
@@ -94,7 +107,8 @@ impl Model {
             let glob = option("glob")?.or(unset);
             let is_text = matches!(kind, Kind::One(Scalar::Text) | Kind::List(Scalar::Text));
             if (regex == Some(true) || glob == Some(true)) && !is_text
-                || filterable == Some(true) && kind.is_vector()
+                || filterable == Some(true) && !kind.is_comparable()
+                || (kind == Kind::Sparse) != options.contains_key("sparse_knn")
             {
                 return Err(SEMANTICS);
             }
@@ -106,7 +120,7 @@ impl Model {
             let searched = regex == Some(true) || glob == Some(true);
             let new = Attribute {
                 kind,
-                filterable: filterable.unwrap_or(!searched) && !kind.is_vector(),
+                filterable: filterable.unwrap_or(!searched) && kind.is_comparable(),
                 regex: regex == Some(true),
                 glob: glob == Some(true),
             };

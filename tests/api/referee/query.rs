@@ -208,9 +208,9 @@ impl Model {
     fn query_vector(&self, name: &str, query: &Value) -> Result<Vec<f32>, Refused> {
         let attribute = self.attributes.get(name).ok_or(SEMANTICS)?;
         let query = vector(query).ok_or(SEMANTICS)?;
-        match attribute.kind == Kind::Vector(query.len()) {
-            true => Ok(query),
-            false => Err(SEMANTICS),
+        match attribute.kind {
+            Kind::Vector(dims, _) if dims == query.len() => Ok(query),
+            _ => Err(SEMANTICS),
         }
     }
 

@@ -1,10 +1,12 @@
 //! Scores of documents: rank expressions over filters and attributes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::filter;
 use super::model::{Doc, Model, Refused, SEMANTICS, SHAPE};
-use super::value::{Datum, Id, Kind, Scalar, read_scalar};
+use super::value::{Datum, Id, Kind, Scalar, read_scalar, weights};
 
 const CONNECTIVES: [&str; 3] = ["And", "Or", "Not"];
 const FUNCTIONS: [&str; 7] = [
@@ -21,6 +23,7 @@ const FUNCTIONS: [&str; 7] = [
 #[derive(Debug)]
 pub(super) enum Score {
     Filter(Value),
+    Sparse(String, BTreeMap<String, f64>),
     Attribute(String),
     Dist(String, Datum),
     Sum(Vec<Score>),
@@ -58,6 +61,15 @@ impl Score {
             Self::Filter(filter) => {
                 let holds = filter::holds(model, id, doc, filter);
                 (Some(f64::from(u8::from(holds))), holds)
+            }
+            Self::Sparse(name, query) => {
+                let Some(Datum::Sparse(weights)) = doc.get(name) else {
+                    return (None, false);
+                };
+                let weight = |name: &String| weights.get(name).map_or(0.0, |one| f64::from(*one));
+                let products = query.iter().map(|(name, asked)| asked * weight(name));
+                let dot = f64::max(0.0, products.sum());
+                (Some(dot), dot > 0.0)
             }
             Self::Attribute(name) => (doc.get(name).map(number), true),
             Self::Dist(name, origin) => {
@@ -104,7 +116,7 @@ impl Score {
 
     fn has_values(&self) -> bool {
         match self {
-            Self::Filter(_) => false,
+            Self::Filter(_) | Self::Sparse(..) => false,
             Self::Attribute(_) | Self::Dist(..) => true,
             Self::Sum(clauses) | Self::Max(clauses, _) => clauses.iter().any(Self::has_values),
             Self::Product(_, clause) | Self::Saturate(clause, ..) | Self::Decay(clause, ..) => {
@@ -132,6 +144,13 @@ fn not_negative(nature: &Nature) -> Result<(), Refused> {
 fn read(model: &Model, sent: &Value) -> Result<(Score, Nature), Refused> {
     let parts = sent.as_array().ok_or(SHAPE)?;
     match parts.as_slice() {
+        [Value::String(name), Value::String(how), query] if how == "SparseKNN" => {
+            let query = weights(query).ok_or(SEMANTICS)?;
+            match model.attributes.get(name).map(|one| one.kind) {
+                Some(Kind::Sparse) => Ok((Score::Sparse(name.clone(), query), PLAIN)),
+                _ => Err(SEMANTICS),
+            }
+        }
         [Value::String(_), Value::String(_), _] => filter_of(model, sent),
         [Value::String(name), _] if CONNECTIVES.contains(&name.as_str()) => filter_of(model, sent),
         [Value::String(name), Value::String(attribute)] if name == "Attribute" => {

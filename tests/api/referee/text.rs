@@ -135,6 +135,9 @@ pub(super) fn to_base64(bytes: &[u8]) -> String {
 }
 
 pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(4) {
+        return None;
+    }
     let (mut bytes, mut bits, mut n_bits) = (Vec::new(), 0_u32, 0);
     for letter in text.trim_end_matches('=').bytes() {
         let at = LETTERS.iter().position(|known| *known == letter)?;

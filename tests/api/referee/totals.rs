@@ -113,7 +113,7 @@ impl Model {
         let fits = match attribute.kind {
             Kind::One(_) => !each,
             Kind::List(_) | Kind::ListOfUnknown => each,
-            Kind::Vector(_) => false,
+            _ => false,
         };
         if !fits || !attribute.filterable {
             return Err(SEMANTICS);

@@ -1,6 +1,7 @@
 //! Types and values as a client knows them: what fits a type, how values compare, how they come back.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -49,7 +50,46 @@ pub(super) enum Kind {
     List(Scalar),
     /// A list that nobody has put anything into yet.
     ListOfUnknown,
-    Vector(usize),
+    Vector(usize, Width),
+    /// Weights by name.
+    Sparse,
+    Bytes,
+}
+
+/// What the components of a vector are rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Width {
+    F32,
+    F16,
+    I8,
+}
+
+impl Width {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::F32, "f32"), (Self::F16, "f16"), (Self::I8, "i8")];
+
+    /// The component as it is stored; `None` for one that does not fit.
+    fn round(self, number: f32) -> Option<f32> {
+        match self {
+            Self::F32 => Some(number),
+            Self::F16 => half(number),
+            Self::I8 => {
+                let fits = number.fract() == 0.0 && (-128.0..=127.0).contains(&number);
+                fits.then_some(number + 0.0)
+            }
+        }
+    }
+}
+
+/// The nearest number of 16 bits, of two the even one; `None` where it would be infinite.
+fn half(number: f32) -> Option<f32> {
+    let number = f64::from(number);
+    let exponent = (-14..16)
+        .rev()
+        .find(|at| f64::abs(number) >= 2_f64.powi(*at));
+    let quantum = 2_f64.powi(exponent.unwrap_or(-14) - 10);
+    let rounded = (number / quantum).round_ties_even() * quantum;
+    (f64::abs(rounded) < 65_520.0).then_some(rounded as f32)
 }
 
 impl Kind {
@@ -59,8 +99,18 @@ impl Kind {
             return scalar(element).map(Self::List);
         }
         if let Some(dims) = name.strip_prefix('[') {
-            let dims: usize = dims.strip_suffix("]f32")?.parse().ok()?;
-            return (1..=10_752).contains(&dims).then_some(Self::Vector(dims));
+            let (dims, width) = dims.split_once(']')?;
+            let (width, _) = Width::ALL.into_iter().find(|(_, name)| *name == width)?;
+            let dims = dims
+                .parse()
+                .ok()
+                .filter(|dims| (1..=10_752).contains(dims))?;
+            return Some(Self::Vector(dims, width));
+        }
+        match name {
+            "{}f16" => return Some(Self::Sparse),
+            "bytes" => return Some(Self::Bytes),
+            _ => {}
         }
         scalar(name).map(Self::One)
     }
@@ -70,18 +120,28 @@ impl Kind {
             Self::One(scalar) => scalar.name().to_owned(),
             Self::List(scalar) => format!("[]{}", scalar.name()),
             Self::ListOfUnknown => "[]unknown".to_owned(),
-            Self::Vector(dims) => format!("[{dims}]f32"),
+            Self::Vector(dims, width) => {
+                let name = Width::ALL.into_iter().find(|(one, _)| *one == width);
+                format!("[{dims}]{}", name.expect("a width").1)
+            }
+            Self::Sparse => "{}f16".to_owned(),
+            Self::Bytes => "bytes".to_owned(),
         }
     }
 
     pub(super) fn is_vector(self) -> bool {
-        matches!(self, Self::Vector(_))
+        matches!(self, Self::Vector(..))
+    }
+
+    /// Whether filters and orders may name such an attribute at all.
+    pub(super) fn is_comparable(self) -> bool {
+        !matches!(self, Self::Vector(..) | Self::Sparse | Self::Bytes)
     }
 
     /// The type of an attribute that nobody declared, by its first value; `None` where it has none.
     pub(super) fn of_value(name: &str, value: &Value) -> Option<Self> {
         if name == "vector" {
-            return vector(value).map(|numbers| Self::Vector(numbers.len()));
+            return vector(value).map(|numbers| Self::Vector(numbers.len(), Width::F32));
         }
         let Value::Array(items) = value else {
             return scalar_of(value).map(Self::One);
@@ -116,6 +176,7 @@ pub(super) enum Datum {
     Text(String),
     List(Vec<Datum>),
     Vector(Vec<f32>),
+    Sparse(BTreeMap<String, f32>),
 }
 
 /// Reads a value of a type; `None` for one that does not fit.
@@ -131,9 +192,20 @@ pub(super) fn read(kind: Kind, value: &Value) -> Option<Datum> {
             [] => Some(Datum::List(Vec::new())),
             _ => None,
         },
-        Kind::Vector(dims) => vector(value)
-            .filter(|numbers| numbers.len() == dims)
-            .map(Datum::Vector),
+        Kind::Vector(dims, width) => {
+            let numbers = vector(value).filter(|numbers| numbers.len() == dims)?;
+            let numbers = numbers.into_iter().map(|number| width.round(number));
+            numbers.collect::<Option<_>>().map(Datum::Vector)
+        }
+        Kind::Sparse => {
+            let weights = weights(value)?.into_iter();
+            let rounded = weights.map(|(name, weight)| Some((name, half(weight as f32)?)));
+            rounded.collect::<Option<_>>().map(Datum::Sparse)
+        }
+        Kind::Bytes => {
+            let bytes = text::from_base64(value.as_str()?)?;
+            Some(Datum::Text(text::to_base64(&bytes)))
+        }
     }
 }
 
@@ -148,6 +220,14 @@ pub(super) fn read_scalar(scalar: Scalar, value: &Value) -> Option<Datum> {
         Scalar::Time => text::milliseconds(value.as_str()?).map(|ms| Datum::Whole(ms.into())),
         Scalar::Bool => value.as_bool().map(Datum::Bool),
     }
+}
+
+/// The weights of a sparse vector.
+pub(super) fn weights(value: &Value) -> Option<BTreeMap<String, f64>> {
+    let weights = value.as_object()?.iter();
+    weights
+        .map(|(name, weight)| Some((name.clone(), weight.as_f64()?)))
+        .collect()
 }
 
 /// The components of a vector, from numbers or base64.
@@ -205,15 +285,17 @@ pub(super) fn shown(kind: Kind, datum: &Datum, base64: bool) -> Value {
         (_, Datum::Float(value)) => json!(value + 0.0),
         (_, Datum::Text(text)) => json!(text),
         (kind, Datum::List(items)) => items.iter().map(|item| shown(kind, item, base64)).collect(),
+        (_, Datum::Sparse(weights)) => {
+            let weights = weights.iter();
+            let shown = weights.map(|(name, weight)| (name.clone(), json!(f64::from(*weight))));
+            Value::Object(shown.collect())
+        }
         (_, Datum::Vector(numbers)) if base64 => {
             let bytes: Vec<u8> = numbers.iter().copied().flat_map(f32::to_le_bytes).collect();
             json!(text::to_base64(&bytes))
         }
         // The shortest text that is the number, as the number that JSON makes of it.
-        (_, Datum::Vector(numbers)) => numbers
-            .iter()
-            .map(|number| json!(number.to_string().parse::<f64>().expect("a number")))
-            .collect(),
+        (_, Datum::Vector(numbers)) => numbers.iter().map(|number| shortest(*number)).collect(),
     }
 }
 
@@ -247,4 +329,10 @@ impl Id {
             Self::Text(id) => json!(id),
         }
     }
+}
+
+/// A component as JSON writes numbers of 32 bits, read again.
+fn shortest(number: f32) -> Value {
+    let text = serde_json::to_string(&number).expect("a number");
+    serde_json::from_str(&text).expect("a number")
 }

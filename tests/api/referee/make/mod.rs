@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::Model;
 use super::seed::Seed;
-use super::value::{Kind, Scalar};
+use super::value::{Kind, Scalar, Width};
 
 pub(super) use queries::query;
 pub(super) use sentence::sentence;
@@ -70,7 +70,8 @@ impl Plan {
         let from = seed.pick(&[0, 0, 0, 3]);
         let vectors = (0..n_vectors).map(|at| {
             let dims = 1 + seed.below(6);
-            let kind = Kind::Vector(dims);
+            let width = seed.pick(&[Width::F32, Width::F32, Width::F16, Width::I8]);
+            let kind = Kind::Vector(dims, width);
             let declared = json!({"type": kind.name(), "ann": true});
             let is_vector = at == 0 && seed.below(2) == 0;
             Column {
@@ -81,7 +82,8 @@ impl Plan {
                 }
                 .to_owned(),
                 kind,
-                declared: (!is_vector || seed.below(2) == 0).then_some(declared),
+                declared: (!is_vector || width != Width::F32 || seed.below(2) == 0)
+                    .then_some(declared),
                 from,
             }
         });
@@ -142,18 +144,24 @@ impl Plan {
             }
             Kind::One(scalar) => one(seed, scalar),
             Kind::ListOfUnknown => json!([]),
-            Kind::Vector(_) => self.vector(seed, column.kind),
+            Kind::Vector(..) => self.vector(seed, column.kind),
+            Kind::Sparse => weights(seed),
+            Kind::Bytes => json!(seed.pick(&["", "AA==", "AAEC", "/+8="])),
         }
     }
 
     fn vector(&self, seed: &mut Seed, kind: Kind) -> Value {
-        let Kind::Vector(dims) = kind else {
+        let Kind::Vector(dims, width) = kind else {
             panic!("a vector");
         };
+        let whole = self.whole || width == Width::I8;
         let numbers: Vec<f32> = (0..dims)
-            .map(|_| match self.whole {
+            .map(|_| match whole {
                 true => seed.below(5) as f32 - 2.0,
-                false if seed.once_in(12) => seed.pick(&[0.0, 1e15, -1e-15, 0.7]),
+                false if seed.once_in(12) && width == Width::F32 => {
+                    seed.pick(&[0.0, 1e15, -1e-15, 0.7])
+                }
+                false if seed.once_in(12) => seed.pick(&[0.0, 65_504.0, 6e-8, 1e-6, 2_049.0]),
                 false => (seed.below(2_001) as f32 - 1_000.0) / 1_000.0,
             })
             .collect();
@@ -162,7 +170,7 @@ impl Plan {
                 let bytes: Vec<u8> = numbers.iter().flat_map(|one| one.to_le_bytes()).collect();
                 json!(super::text::to_base64(&bytes))
             }
-            1 if self.whole => numbers.iter().map(|one| json!(*one as i64)).collect(),
+            1 if whole => numbers.iter().map(|one| json!(*one as i64)).collect(),
             _ => json!(numbers),
         }
     }
@@ -172,7 +180,8 @@ fn column(seed: &mut Seed, name: &str) -> Column {
     let scalar = seed.pick(&Scalar::ALL);
     let kind = match seed.below(7) {
         0..=3 => Kind::One(scalar),
-        4..=5 => Kind::List(scalar),
+        4 => Kind::List(scalar),
+        5 => seed.pick(&[Kind::List(scalar), Kind::Sparse, Kind::Bytes]),
         _ => seed.pick(&[
             Kind::One(Scalar::Text),
             Kind::List(Scalar::Text),
@@ -181,7 +190,9 @@ fn column(seed: &mut Seed, name: &str) -> Column {
     };
     let must = matches!(
         kind,
-        Kind::One(Scalar::Uint | Scalar::Uuid | Scalar::Time)
+        Kind::Sparse
+            | Kind::Bytes
+            | Kind::One(Scalar::Uint | Scalar::Uuid | Scalar::Time)
             | Kind::List(Scalar::Uint | Scalar::Uuid | Scalar::Time)
     );
     let is_text = matches!(kind, Kind::One(Scalar::Text) | Kind::List(Scalar::Text));
@@ -193,7 +204,10 @@ fn column(seed: &mut Seed, name: &str) -> Column {
             }
         }
     }
-    if seed.once_in(4) {
+    if kind == Kind::Sparse {
+        options["sparse_knn"] = json!({"distance_metric": "dot_product"});
+    }
+    if kind.is_comparable() && seed.once_in(4) {
         options["filterable"] = json!(seed.below(4) > 0);
     }
     let plain = options
@@ -229,6 +243,16 @@ fn ids(kind: Scalar) -> Vec<Value> {
         _ => json!(format!("{at:08x}-0000-4000-8000-0000000000{at:02x}")),
     });
     ends.into_iter().chain(plain).collect()
+}
+
+/// A sparse vector, whose products are exact.
+fn weights(seed: &mut Seed) -> Value {
+    let names = seed.some(&["a", "b", "\u{e9}", "long name", "0"], 4);
+    let weights = names.into_iter().chain(["c"]).map(|name| {
+        let weight = seed.pick(&[0.5, 1.0, 2.0, -1.0, 0.25]);
+        (name.to_owned(), json!(weight))
+    });
+    Value::Object(weights.collect())
 }
 
 /// A value of a type.

@@ -17,7 +17,8 @@ pub(super) fn score(seed: &mut Seed, plan: &Plan, model: &Model, depth: usize) -
             .collect()
     };
     match seed.below(if depth == 0 { 4 } else { 8 }) {
-        0 | 1 => leaf(seed, plan, model),
+        0 => leaf(seed, plan, model),
+        1 => sparse(seed, plan, model),
         2 | 3 => of_value(seed, plan, model),
         4 | 5 => json!(["Sum", many(seed)]),
         6 => {
@@ -37,6 +38,17 @@ pub(super) fn score(seed: &mut Seed, plan: &Plan, model: &Model, depth: usize) -
             }
         }
     }
+}
+
+/// The product with a sparse vector; a filter where there is none.
+fn sparse(seed: &mut Seed, plan: &Plan, model: &Model) -> Value {
+    let attributes = model.attributes.iter();
+    let sparse = attributes.filter(|(_, one)| one.kind == Kind::Sparse);
+    let sparse: Vec<&String> = sparse.map(|(name, _)| name).collect();
+    if sparse.is_empty() {
+        return leaf(seed, plan, model);
+    }
+    json!([seed.pick(&sparse), "SparseKNN", super::weights(seed)])
 }
 
 /// A score of an attribute's value; of a filter where there is no such attribute.

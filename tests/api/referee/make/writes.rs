@@ -79,8 +79,13 @@ pub(in crate::referee) fn write(seed: &mut Seed, plan: &Plan, model: &Model, ste
 pub(in crate::referee) fn schema_change(seed: &mut Seed, model: &Model) -> Value {
     let attributes = model.attributes.iter();
     let attributes: Vec<_> = attributes
-        .filter(|(_, one)| !one.kind.is_vector() && one.kind != Kind::ListOfUnknown)
+        .filter(|(_, one)| one.kind.is_comparable() && one.kind != Kind::ListOfUnknown)
         .collect();
+    if seed.once_in(6) {
+        let names: Vec<&str> = model.attributes.keys().map(String::as_str).collect();
+        let name = names.first().map_or("nope", |_| seed.pick(&names));
+        return json!({name: {"drop": true}});
+    }
     if attributes.is_empty() || seed.once_in(6) {
         let name = format!("new{}", seed.below(3));
         return json!({name: seed.pick(&["[]uuid", "int", "string"])});
