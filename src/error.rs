@@ -50,6 +50,9 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// The code of errors about an operation that a later version serves: HTTP says 501.
+pub const NOT_SUPPORTED: &str = "not_supported";
+
 /// The result of everything that may fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -74,6 +77,12 @@ impl Error {
     /// 400, code `invalid_request`.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidRequest, "invalid_request", message)
+    }
+
+    /// Code `not_supported`: an operation that a later version serves.
+    pub fn not_supported(feature: &str) -> Self {
+        let message = format!("`{feature}` is not supported by this version");
+        Self::new(ErrorKind::InvalidRequest, NOT_SUPPORTED, message).with_detail("feature", feature)
     }
 
     /// 503, code `unavailable`: nothing changed.

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, NOT_SUPPORTED};
 
 /// Clients of the API retry by status unless this header says otherwise.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -85,7 +85,11 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        Self::new(status(error.kind()), error)
+        let status = match error.code() {
+            NOT_SUPPORTED => StatusCode::NOT_IMPLEMENTED,
+            _ => status(error.kind()),
+        };
+        Self::new(status, error)
     }
 }
 

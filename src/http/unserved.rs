@@ -56,10 +56,7 @@ pub(super) const PATHS: [&str; 43] = [
 /// 501, naming the feature by its path.
 pub(super) async fn answer(path: MatchedPath, request: Request) -> Problem {
     let feature = format!("{} {}", request.method(), path.as_str());
-    let message = format!("`{feature}` is not supported by this version");
-    let error = Error::new(ErrorKind::InvalidRequest, "not_supported", message)
-        .with_detail("feature", feature);
-    Problem::new(StatusCode::NOT_IMPLEMENTED, error)
+    Error::not_supported(&feature).into()
 }
 
 /// 404 for a path that is no route.

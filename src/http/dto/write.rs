@@ -311,6 +311,7 @@ fn set_small(fields: &mut Fields, name: &str, value: &Value) -> Result<()> {
         // Only accepted: writes are slowed down by the size of the tail, whatever the caller wishes.
         "disable_backpressure" => drop(boolean(name, value)?),
         "encryption" if *value == serde_json::json!({"mode": "default"}) => {}
+        "copy_from_namespace" | "branch_from_namespace" => return Err(Error::not_supported(name)),
         _ => return Err(unsupported(format!("`{name}`"))),
     }
     Ok(())

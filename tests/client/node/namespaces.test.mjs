@@ -160,8 +160,8 @@ test("copies and branches are refused before anything is made", async () => {
     ["copy in a write", () => target.write({ copy_from_namespace: "source" }, once)],
     ["branch in a write", () => target.write({ branch_from_namespace: "source" }, once)],
   ]) {
-    const error = await refused(call, sdk.BadRequestError, "from_namespace", what);
-    assert.equal(error.error.type, "unsupported", what);
+    const error = await refused(call, sdk.InternalServerError, "from_namespace", what);
+    assert.deepEqual([error.status, error.error.type], [501, "not_supported"], what);
   }
   // No call of this client: the Python client's `start_copy_from` and `poll_copy_from`.
   const client = server.client();

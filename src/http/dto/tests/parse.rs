@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{parse_schema_body, parse_write};
 use crate::error::{Error, ErrorKind};
+use crate::http::error::Problem;
 use crate::types::document::RawValue;
 use crate::types::{AttributeType, DistanceMetric, VectorElement};
 
@@ -10,11 +11,11 @@ pub(super) type Case<'a> = (&'a str, u16, &'a str);
 
 pub(super) fn check(cases: &[Case<'_>], parse: impl Fn(&[u8]) -> Result<(), Error>) {
     for (body, status, part) in cases {
-        let error = match parse(body.as_bytes()) {
+        let problem = match parse(body.as_bytes()) {
             Ok(()) => panic!("{body}: accepted"),
-            Err(error) => error,
+            Err(error) => Problem::from(error),
         };
-        let found = crate::http::error::status(error.kind()).as_u16();
+        let (found, error) = (problem.status().as_u16(), problem.error());
         assert_eq!(found, *status, "{body}: {}", error.message());
         assert!(
             error.message().contains(part),
@@ -219,7 +220,7 @@ fn write_malformed_is_refused_with_status_and_place() {
             ),
             (
                 r#"{"copy_from_namespace":"x"}"#,
-                400,
+                501,
                 "`copy_from_namespace` is not supported",
             ),
             (r#"{"upsert_row":[]}"#, 400, "did you mean `upsert_rows`?"),

@@ -1,0 +1,215 @@
+//! What do HTTP and JSON cost a server for each query? CPU time of a server process, read from the kernel, over many
+//! queries of a namespace with one document, so that the search itself is next to nothing.
+//!
+//! Queries alternate with `GET /livez` in rounds: what HTTP alone costs, on the same machine at the same time. Eventual
+//! reads ask the store nothing; strong ones look for the next slot of the log. Linux only: elsewhere it says so.
+
+// Timing, real processes and plain sockets are what this bench is about.
+#![allow(clippy::disallowed_methods)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+const ROUNDS: usize = 5;
+const REQUESTS_A_ROUND: usize = 2_000;
+/// The kernel counts CPU time in hundredths of a second.
+const TICK: Duration = Duration::from_millis(10);
+const START: Duration = Duration::from_secs(20);
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let Some(_) = server.cpu() else {
+        println!("SKIPPED query_http: this system tells no CPU time by /proc");
+        return;
+    };
+    for (namespace, dims) in [("d128", 128), ("d768", 768)] {
+        let row = format!(
+            r#"{{"upsert_rows":[{{"id":1,"vector":{}}}],"distance_metric":"cosine_distance"}}"#,
+            numbers(dims)
+        );
+        server
+            .connect()
+            .ask("POST", &format!("/v2/namespaces/{namespace}"), &row);
+    }
+    let query = |vector: &str, level: &str| {
+        format!(
+            r#"{{"rank_by":["vector","ANN",{vector}],"limit":10,"consistency":{{"level":"{level}"}}}}"#
+        )
+    };
+    let cases = [
+        ("GET /livez", "GET", "/livez", String::new()),
+        (
+            "128 dims as base64, eventual",
+            "POST",
+            "/v2/namespaces/d128/query",
+            query(&base64(128), "eventual"),
+        ),
+        (
+            "768 dims as numbers, eventual",
+            "POST",
+            "/v2/namespaces/d768/query",
+            query(&numbers(768), "eventual"),
+        ),
+        (
+            "768 dims as base64, eventual",
+            "POST",
+            "/v2/namespaces/d768/query",
+            query(&base64(768), "eventual"),
+        ),
+        (
+            "128 dims as base64, strong",
+            "POST",
+            "/v2/namespaces/d128/query",
+            query(&base64(128), "strong"),
+        ),
+    ];
+    let mut client = server.connect();
+    let mut spent = vec![Vec::new(); cases.len()];
+    for round in 0..=ROUNDS {
+        for ((_, method, path, body), spent) in cases.iter().zip(&mut spent) {
+            let before = server.cpu().unwrap_or_default();
+            for _ in 0..REQUESTS_A_ROUND {
+                client.ask(method, path, body);
+            }
+            let each = (server.cpu().unwrap_or_default() - before).as_secs_f64() * 1e6
+                / REQUESTS_A_ROUND as f64;
+            // The first round warms up.
+            if round > 0 {
+                spent.push(each);
+            }
+        }
+    }
+    println!("server CPU a request, microseconds, median of {ROUNDS} rounds (least, most):");
+    for ((name, ..), spent) in cases.iter().zip(&mut spent) {
+        spent.sort_by(f64::total_cmp);
+        println!(
+            "{name:32} {:6.1} ({:.1}, {:.1})",
+            spent[ROUNDS / 2],
+            spent[0],
+            spent[ROUNDS - 1]
+        );
+    }
+}
+
+fn values(dims: usize) -> Vec<f32> {
+    (0..dims)
+        .map(|at| ((at * 7919 % 1000) as f32).mul_add(0.001, -0.4567))
+        .collect()
+}
+
+fn numbers(dims: usize) -> String {
+    format!("{:?}", values(dims))
+}
+
+fn base64(dims: usize) -> String {
+    let bytes: Vec<u8> = values(dims)
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    format!("\"{}\"", STANDARD.encode(bytes))
+}
+
+/// A server process of its own; it ends with this.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(folder: &std::path::Path) -> Self {
+        // A port that was free a moment ago.
+        let address = std::net::TcpListener::bind("127.0.0.1:0")
+            .expect("a port")
+            .local_addr()
+            .expect("an address");
+        let child = Command::new(env!("CARGO_BIN_EXE_elacsym"))
+            .arg("serve")
+            .env("ELACSYM_SERVER__LISTEN", address.to_string())
+            .env(
+                "ELACSYM_STORAGE__URL",
+                format!("file://{}", folder.join("bucket").display()),
+            )
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let server = Self {
+            child,
+            address: address.to_string(),
+        };
+        let began = Instant::now();
+        while TcpStream::connect(&server.address).is_err() {
+            assert!(began.elapsed() < START, "the server does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect(&self.address).expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        Client {
+            reader: BufReader::new(stream),
+        }
+    }
+
+    /// User and system time of the process so far.
+    fn cpu(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // After the name, which may hold anything, the fields 3 and on; 14 and 15 are the times.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let user: u32 = fields.next()?.parse().ok()?;
+        let system: u32 = fields.next()?.parse().ok()?;
+        Some(TICK * (user + system))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// Sends a request and reads all of its answer, which must be a 200.
+    fn ask(&mut self, method: &str, path: &str, body: &str) {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer key\r\n\
+             content-type: application/json\r\naccept-encoding: identity\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let stream = self.reader.get_mut();
+        stream
+            .write_all(format!("{head}{body}").as_bytes())
+            .expect("sent");
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("a status");
+        assert!(line.starts_with("HTTP/1.1 200"), "{method} {path}: {line}");
+        let mut length = 0;
+        loop {
+            line.clear();
+            self.reader.read_line(&mut line).expect("a header");
+            if line == "\r\n" {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().expect("a number");
+            }
+        }
+        let mut answer = vec![0; length];
+        self.reader.read_exact(&mut answer).expect("an answer");
+    }
+}
