@@ -250,7 +250,7 @@ async fn sparse_vectors_come_back_sorted_and_rounded_and_are_no_filter_nor_order
 
 /// Words of a document: some of twenty, other ones for each.
 fn words(id: u64) -> Vec<(String, f32)> {
-    let has = |word: &u64| (id * 7 + word * 13) % 5 == 0 && !id.is_multiple_of(11);
+    let has = |word: &u64| (id * 7 + word * 13).is_multiple_of(5) && !id.is_multiple_of(11);
     let weight = |word: u64| ((id + word) % 9) as f32 / 4.0 - 0.25;
     let words = (0..20).filter(has);
     words

@@ -3,7 +3,7 @@
 //! A row has a score, and is *found* or not: a filter finds what it matches, a sparse vector what it has a product
 //! above 0 with, an attribute finds every row, a sum or
 //! a maximum what one of its clauses finds; a number in a maximum finds none. Rows not found are in no answer.
-//! A missing value scores 0 whatever is made of it, but no less than the number of a `Max` around it.
+//! A missing value scores 0 whatever is made of it, but within a `Max` with a number it counts as that number.
 
 mod bind;
 #[cfg(test)]
@@ -128,9 +128,10 @@ impl Node {
                 values: distances(batch, *attr, *origin),
                 found: RowMask::all(n_rows),
             },
-            Self::Sum(clauses) => fold(clauses, batch, Some(0.0), |sum, more| {
-                // A missing one adds nothing.
-                sum + if more.is_nan() { 0.0 } else { more }
+            // A missing one adds nothing; where all are, so is the sum.
+            Self::Sum(clauses) => fold(clauses, batch, None, |sum, more| match sum.is_nan() {
+                true => more,
+                false => sum + if more.is_nan() { 0.0 } else { more },
             }),
             // `max` prefers a number over NaN.
             Self::Max(clauses, floor) => fold(clauses, batch, *floor, f64::max),

@@ -171,6 +171,15 @@ fn scores_of_each_function_are_its_formula() {
             ScoreExpr::Sum(vec![attribute("u"), positive(), product(2.0, positive())]),
             [3.0, 3.0, 12.0, 1.0, 0.0],
         ),
+        (
+            "decay of a sum",
+            decay(
+                ScoreExpr::Sum(vec![attribute("u"), attribute("u")]),
+                6.0,
+                1.0,
+            ),
+            [0.5, 1.0, 0.25, 0.75, 0.0],
+        ),
         ("empty sum", ScoreExpr::Sum(Vec::new()), [0.0; 5]),
     ] {
         let found = scores_of(&expr, &ROWS).values;
