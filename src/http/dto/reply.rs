@@ -367,7 +367,7 @@ fn found_bytes(found: &Found) -> u64 {
     }
 }
 
-/// Logical bytes of a row, as billed: the id and the attributes that came back.
+/// Logical bytes of a row, as billed: the id, 4 of a distance or score, and the attributes that came back.
 fn row_bytes(row: &Row) -> u64 {
     let id = match &row.id {
         DocId::Uint(_) => 8,
@@ -375,7 +375,8 @@ fn row_bytes(row: &Row) -> u64 {
         DocId::String(id) => id.len() as u64,
     };
     let values = row.attributes.iter().map(|(_, value)| value_bytes(value));
-    id + values.sum::<u64>() + 8 * row.computed.len() as u64
+    let dist = if row.dist.is_some() { 4 } else { 0 };
+    id + dist + values.sum::<u64>() + 8 * row.computed.len() as u64
 }
 
 fn value_bytes(value: &Value) -> u64 {

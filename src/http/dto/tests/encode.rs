@@ -85,7 +85,7 @@ fn reply_that_lacks_segments_says_so() {
 #[test]
 fn reply_is_exact_to_the_byte() {
     let bytes = encode_query(&reply().into(), VectorEncoding::Float, false, 0).expect("encodes");
-    let expected = r#"{"rows":[{"id":18446744073709551615,"$dist":0.1,"at":"2024-03-02T00:00:00.000000000Z","n":-9007199254740993,"tags":["a"],"u":"00000000-0000-0000-0000-000000000001","vector":[0.7,1.0,-2.5e-8]}],"billing":{"billable_logical_bytes_queried":256000000,"billable_logical_bytes_returned":53},"performance":{"cache_hit_ratio":1.0,"cache_temperature":"hot","server_total_ms":1,"query_execution_ms":1,"exhaustive_search_count":1,"approx_namespace_size":1,"as_of_seq":4,"round_trips":0,"store_gets":0,"store_bytes":0,"unindexed_rows":1,"segments_searched":0,"segments_pruned":0}}"#;
+    let expected = r#"{"rows":[{"id":18446744073709551615,"$dist":0.1,"at":"2024-03-02T00:00:00.000000000Z","n":-9007199254740993,"tags":["a"],"u":"00000000-0000-0000-0000-000000000001","vector":[0.7,1.0,-2.5e-8]}],"billing":{"billable_logical_bytes_queried":256000000,"billable_logical_bytes_returned":57},"performance":{"cache_hit_ratio":1.0,"cache_temperature":"hot","server_total_ms":1,"query_execution_ms":1,"exhaustive_search_count":1,"approx_namespace_size":1,"as_of_seq":4,"round_trips":0,"store_gets":0,"store_bytes":0,"unindexed_rows":1,"segments_searched":0,"segments_pruned":0}}"#;
     assert_eq!(String::from_utf8(bytes).expect("UTF-8"), expected);
 }
 
