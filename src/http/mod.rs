@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use tower_http::CompressionLevel;
-use tower_http::compression::CompressionLayer;
+use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 
 use crate::access::Keyring;
 use crate::config::ServerSettings;
@@ -92,6 +92,9 @@ pub fn openapi_text() -> String {
     format!("{:#}\n", openapi::document())
 }
 
+/// Smallest answer that is compressed: a smaller one fits a network packet as it is.
+const COMPRESSED_BYTES_MIN: u64 = 1_024;
+
 /// Builds the router: the route table, and around it, from the inside out, authentication, observation
 /// (request id, time limit, panics, errors, logs, metrics) and compression of answers.
 pub fn router(state: AppState) -> Router {
@@ -126,6 +129,10 @@ pub fn router(state: AppState) -> Router {
             state.clone(),
             observe::observe,
         ))
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(
+            CompressionLayer::new()
+                .quality(CompressionLevel::Fastest)
+                .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)),
+        )
         .with_state(state)
 }

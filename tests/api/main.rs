@@ -198,10 +198,14 @@ async fn bodies_over_limits_or_badly_encoded_are_refused() {
 }
 
 #[tokio::test]
-async fn answer_is_compressed_only_if_asked() {
+async fn answer_is_compressed_only_if_asked_and_not_small() {
     let app = app(&[]).await;
-    for (accept, encoding) in [("identity", None), ("gzip", Some("gzip"))] {
-        let mut sent = request("GET", "/nowhere", "");
+    for (path, accept, encoding) in [
+        ("/metrics", "identity", None),
+        ("/metrics", "gzip", Some("gzip")),
+        ("/nowhere", "gzip", None),
+    ] {
+        let mut sent = request("GET", path, "");
         let value = accept.parse().expect("a header");
         sent.headers_mut().insert(header::ACCEPT_ENCODING, value);
         let (_, head, _) = send(&app, sent).await;
