@@ -395,10 +395,11 @@ fn parse_consistency(fields: &Map<String, Value>) -> Result<Consistency> {
         Some(Value::Object(options)) => options,
         Some(other) => return Err(wrong_type(at, other, "struct Consistency")),
     };
-    let level = match options.get("level") {
+    let level = match given(options, "level") {
         Some(Value::String(level)) => level.as_str(),
         Some(other) => return Err(wrong_type("consistency.level", other, "a string")),
-        None => return Err(malformed(at, "missing field `level`")),
+        // The clients' types leave it open.
+        None => "strong",
     };
     let (consistency, own_field) = match level {
         "strong" => (Consistency::Strong, "level"),

@@ -116,9 +116,8 @@ pub(super) fn components() -> Map<String, Value> {
         "Consistency",
         json!({
             "type": "object",
-            "required": ["level"],
             "properties": {
-                "level": {"type": "string", "enum": ["strong", "eventual", "session"]},
+                "level": {"enum": ["strong", "eventual", "session", null]},
                 "max_staleness_seconds": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]},
                 "min_seq": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]},
             },

@@ -486,8 +486,11 @@ pub(super) fn consistency(asked: Option<&Value>) -> Result<(), Refused> {
         return Ok(());
     };
     let asked = asked.as_object().ok_or(SHAPE)?;
-    match asked.get("level").and_then(Value::as_str) {
-        Some("strong" | "eventual" | "session") => Ok(()),
-        _ => Err(SHAPE),
+    match asked.get("level") {
+        None => Ok(()),
+        Some(level) => match level.as_str() {
+            Some("strong" | "eventual" | "session") => Ok(()),
+            _ => Err(SHAPE),
+        },
     }
 }

@@ -148,9 +148,9 @@ fn query_malformed_is_refused_with_status_and_place() {
                 "unknown variant `x`, expected `strong` or `eventual`",
             ),
             (
-                r#"{"rank_by":["id","asc"],"limit":1,"consistency":{}}"#,
-                422,
-                "missing field `level`",
+                r#"{"rank_by":["id","asc"],"limit":1,"consistency":{"max_staleness_seconds":1}}"#,
+                400,
+                "unknown field `max_staleness_seconds` of level `strong`",
             ),
             (
                 r#"{"rank_by":["id","asc"],"limit":1,"consistency":{"level":"session"}}"#,
@@ -192,8 +192,13 @@ fn query_forms_become_typed() {
             max_staleness_seconds: 60
         }
     );
-    let body = r#"{"rank_by":[["Sum","desc"],["id","asc"]],"top_k":10000}"#;
+    let body = r#"{"rank_by":[["Sum","desc"],["id","asc"]],"top_k":10000,"consistency":{}}"#;
     let (query, _) = parse_query(body.as_bytes()).expect("valid");
+    assert_eq!(
+        query.consistency,
+        Consistency::Strong,
+        "the level may be left open"
+    );
     let RankBy::Order(keys) = query.rank_by else {
         panic!("expected an order")
     };
