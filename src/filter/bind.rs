@@ -6,7 +6,7 @@ use super::bound::{BoundFilter, Comparison, Target};
 use super::members::Members;
 use super::pattern::{Pattern, Syntax};
 use crate::error::{Error, Result};
-use crate::rows::raw::{self, Mismatch};
+use crate::rows::raw;
 use crate::types::document::RawValue;
 use crate::types::filter::{CompareOp, Filter, ListOp, PatternOp};
 use crate::types::{AttributeType, DocId, IdKind, NamespaceSchema, ScalarType, Value};
@@ -202,6 +202,9 @@ impl<'a> Leaf<'a> {
                     Ok(())
                 };
                 let expected = format!("[]{}", element.name());
+                if raw::list_len(value).is_none() {
+                    return Err(self.mismatch(&expected, &shown(value)));
+                }
                 raw::elements(element, value, push, |found| {
                     self.mismatch(&expected, &found.found)
                 })?;
@@ -210,7 +213,7 @@ impl<'a> Leaf<'a> {
             Shape::ArrayUnknown => match raw::list_len(value) {
                 Some(0) => Ok(Some(Value::Array([].into()))),
                 Some(_) => Ok(None),
-                None => Err(self.mismatch("[]unknown", &raw::show(value))),
+                None => Err(self.mismatch("[]unknown", &shown(value))),
             },
             Shape::Scalar(_) | Shape::Id(_) => self.scalar(value).map(Some),
         }
@@ -222,10 +225,11 @@ impl<'a> Leaf<'a> {
                 Ok(DocId::Uint(id)) => Ok(Value::Uint(id)),
                 Ok(DocId::Uuid(id)) => Ok(Value::Uuid(id)),
                 Ok(DocId::String(id)) => Ok(Value::String(id.into())),
-                Err(_) => Err(self.mismatch(kind.map_or("an id", IdKind::name), &raw::show(value))),
+                Err(_) => Err(self.mismatch(kind.map_or("an id", IdKind::name), &shown(value))),
             },
-            Shape::Scalar(kind) | Shape::Array(kind) => raw::scalar(kind, value)
-                .map_err(|Mismatch { found, .. }| self.mismatch(kind.name(), &found)),
+            Shape::Scalar(kind) | Shape::Array(kind) => {
+                raw::scalar(kind, value).map_err(|_| self.mismatch(kind.name(), &shown(value)))
+            }
             // Nothing can be a member of lists that are all empty.
             Shape::ArrayUnknown => Ok(Value::Null),
         }
@@ -270,7 +274,7 @@ impl<'a> Leaf<'a> {
 
     fn contains(&self, values: &[RawValue]) -> Result<BoundFilter> {
         if let Some(found) = values.iter().find(|value| !self.can_be_element(value)) {
-            return Err(self.mismatch("an element", &raw::show(found)));
+            return Err(self.mismatch("an element", &shown(found)));
         }
         self.is_in(values)
     }
@@ -296,7 +300,7 @@ impl<'a> Leaf<'a> {
         value: &RawValue,
     ) -> Result<BoundFilter> {
         if !self.can_be_element(value) {
-            return Err(self.mismatch("an element", &raw::show(value)));
+            return Err(self.mismatch("an element", &shown(value)));
         }
         let operand = self.scalar(value)?;
         if matches!(self.shape, Shape::ArrayUnknown) {
@@ -342,7 +346,7 @@ impl<'a> Leaf<'a> {
             return Err(filter_error(self.name, &text));
         }
         let RawValue::String(source) = value else {
-            return Err(self.mismatch("string", &raw::show(value)));
+            return Err(self.mismatch("string", &shown(value)));
         };
         let (syntax, negated) = match op {
             PatternOp::Regex => (Syntax::Regex, false),
@@ -376,6 +380,27 @@ impl<'a> Leaf<'a> {
             self.op
         );
         filter_error(self.name, &text)
+    }
+}
+
+/// Shows an operand as the API's own messages do: text and short lists in single quotes, `'[a, b]'`.
+fn shown(value: &RawValue) -> String {
+    const ELEMENTS_MAX: usize = 8;
+    let element = |value: &RawValue| match value {
+        RawValue::String(text) => text.chars().take(64).collect(),
+        other => raw::show(other),
+    };
+    match value {
+        RawValue::String(text) if text.len() <= 64 => format!("'{text}'"),
+        RawValue::Array(values) if values.len() <= ELEMENTS_MAX => {
+            let elements: Vec<String> = values.iter().map(element).collect();
+            format!("'[{}]'", elements.join(", "))
+        }
+        RawValue::Numbers { values, .. } if values.len() <= ELEMENTS_MAX => {
+            let elements: Vec<String> = values.iter().map(f64::to_string).collect();
+            format!("'[{}]'", elements.join(", "))
+        }
+        other => raw::show(other),
     }
 }
 

@@ -30,7 +30,7 @@ async fn filter_that_cannot_be_answered_is_refused_with_status_and_words() {
         (
             json!(["i", "Eq", "1"]),
             400,
-            "type mismatch, Eq expects int, but got string `1`",
+            "type mismatch, Eq expects int, but got '1'",
         ),
         (json!(["id", "Gt", "1"]), 400, "Gt expects uint"),
         (json!(["id", "In", [1, "2"]]), 422, "values of one type"),
@@ -49,7 +49,7 @@ async fn filter_that_cannot_be_answered_is_refused_with_status_and_words() {
         (
             json!(["ss", "ContainsAny", "a"]),
             400,
-            "filter error in key `ss`: type mismatch, ContainsAny expects []string, but got string `a`",
+            "filter error in key `ss`: type mismatch, ContainsAny expects []string, but got 'a'",
         ),
         (json!(["i", "Glob", "1"]), 400, "Glob works on text"),
         (
