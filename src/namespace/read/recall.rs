@@ -99,15 +99,14 @@ pub(super) async fn run(source: &Source, asked: &BoundRecall) -> Result<(Found, 
         truth: asked.with_truth.then(Vec::new),
         ..RecallReport::default()
     };
-    let share = 1.0 / vectors.len().max(1) as f64;
     for vector in &vectors {
         let (found, more) = scan::run(source, &asked.search(vector, false)).await?;
         looked.add(more);
         let (nearest, more) = scan::run(source, &asked.search(vector, true)).await?;
         looked.add(more);
-        report.recall += share * recall_of(&found, &nearest);
-        report.ann_count += share * found.len() as f64;
-        report.exhaustive_count += share * nearest.len() as f64;
+        report.recall += recall_of(&found, &nearest);
+        report.ann_count += found.len() as f64;
+        report.exhaustive_count += nearest.len() as f64;
         if let Some(truth) = &mut report.truth {
             truth.push(Truth {
                 vector: vector.clone(),
@@ -115,9 +114,14 @@ pub(super) async fn run(source: &Source, asked: &BoundRecall) -> Result<(Found, 
             });
         }
     }
-    if vectors.is_empty() {
-        report.recall = 1.0;
-    }
+    // Sums are divided at the end, once: shares of a third would not add up to one.
+    let searches = vectors.len().max(1) as f64;
+    report.recall = match vectors.len() {
+        0 => 1.0,
+        _ => report.recall / searches,
+    };
+    report.ann_count /= searches;
+    report.exhaustive_count /= searches;
     Ok((Found::Recall(report), looked))
 }
 

@@ -97,6 +97,38 @@ def hint_is_accepted(fixture: Fixture) -> None:
     assert isinstance(reply.message, str)
 
 
+def plans_are_text(fixture: Fixture) -> None:
+    ns = fixture.client.namespace("schema")
+    for query in (
+        {"rank_by": ("vector", "ANN", [1.0, 0.0]), "limit": 3},
+        {"rank_by": BY_ID, "limit": 3, "filters": ("name", "Eq", "a")},
+        {"filters": ("name", "Eq", "a"), "limit": 1},
+        {"aggregate_by": {"n": ("Count",)}, "group_by": ["name"]},
+    ):
+        plan = ns.explain_query(**query).plan_text
+        assert isinstance(plan, str) and len(plan) > 10, plan
+    raises(turbopuffer.BadRequestError, lambda: ns.explain_query(rank_by=BY_ID, limit=0))
+    raises(turbopuffer.UnprocessableEntityError, lambda: ns.explain_query(rank_by=BY_ID, top_k=-1))
+    none = fixture.client.namespace("none")
+    raises(turbopuffer.NotFoundError, lambda: none.explain_query(rank_by=BY_ID, limit=1))
+
+
+def recall_is_measured(fixture: Fixture) -> None:
+    ns = fixture.client.namespace("recall")
+    rows = [{"id": n, "vector": [float(n % 7), float(n % 5)], "n": n} for n in range(35)]
+    ns.write(upsert_rows=rows, distance_metric="cosine_distance")
+    told = ns.recall()
+    equal((told.avg_recall, told.avg_ann_count, told.avg_exhaustive_count), (1.0, 10.0, 10.0))
+    equal(told.ground_truth, None)
+    told = ns.recall(num=3, top_k=4, filters=("n", "Lt", 20), include_ground_truth=True)
+    equal((told.avg_recall, len(told.ground_truth)), (1.0, 3))
+    for truth in told.ground_truth:
+        equal((len(truth.query_vector), len(truth.nearest_neighbors)), (2, 4))
+        assert all(row.id < 20 and row["$dist"] >= 0 for row in truth.nearest_neighbors)
+    raises(turbopuffer.BadRequestError, lambda: ns.recall(num=0))
+    raises(turbopuffer.NotFoundError, fixture.client.namespace("none").recall)
+
+
 def copies_and_branches_are_refused(fixture: Fixture) -> None:
     fixture.client.namespace("source").write(upsert_rows=[{"id": 1}])
     target = fixture.client.namespace("target")
@@ -135,6 +167,45 @@ def asynchronous_client_does_the_same(fixture: Fixture) -> None:
             equal(await ns.exists(), False)
 
     asyncio.run(story())
+
+
+def strict_client_accepts_every_answer(fixture: Fixture) -> None:
+    """By default this client checks nothing of what it is answered; here it demands every field of its types."""
+    client = fixture.server.client(_strict_response_validation=True)
+    ns = client.namespace("strict")
+    rows = [{"id": n, "vector": [float(n), 1.0], "n": n, "tags": ["a"], "b": "AAA="} for n in range(9)]
+    by_vector = {"rank_by": ("vector", "ANN", [1.0, 1.0]), "limit": 5, "include_attributes": True}
+    by_id = {"rank_by": BY_ID, "limit": 2}
+    count = {"rows": ("Count",)}
+    for call in (
+        lambda: ns.write(
+            upsert_rows=rows,
+            distance_metric="cosine_distance",
+            schema={"b": "bytes", "r": {"type": "string", "regex": True}},
+            return_affected_ids=True,
+        ),
+        lambda: ns.write(
+            delete_by_filter=("n", "Eq", 3),
+            patch_by_filter={"filters": ("n", "Eq", 4), "patch": {"n": 5}},
+            return_affected_ids=True,
+        ),
+        lambda: ns.query(**by_vector),
+        lambda: ns.query(**by_vector, vector_encoding="base64"),
+        lambda: ns.query(aggregate_by=count),
+        lambda: ns.query(aggregate_by=count, group_by=["n"]),
+        lambda: ns.multi_query(queries=[by_id, by_vector]),
+        lambda: ns.multi_query(queries=[by_id, by_vector], rerank_by=("RRF",)),
+        lambda: ns.explain_query(**by_id),
+        lambda: ns.recall(num=2, include_ground_truth=True),
+        ns.schema,
+        lambda: ns.update_schema(schema={"n": {"type": "int", "filterable": False}}),
+        lambda: ns.update_metadata(pinning=True, read_only=True),
+        ns.metadata,
+        ns.hint_cache_warm,
+        lambda: list(client.namespaces()),
+        ns.delete_all,
+    ):
+        call()
 
 
 # ---------------------------------------------------------------------------------------- errors
@@ -220,8 +291,11 @@ TESTS = [
     schema_is_told_and_changed,
     metadata_are_told_and_changed,
     hint_is_accepted,
+    plans_are_text,
+    recall_is_measured,
     copies_and_branches_are_refused,
     asynchronous_client_does_the_same,
+    strict_client_accepts_every_answer,
     refusals_are_not_retried,
     full_tail_is_a_rate_limit,
     dead_server_is_a_connection_error,
