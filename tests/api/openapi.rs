@@ -10,7 +10,10 @@ use super::{app, request, send};
 const COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a switch of this test, no setting")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch of this test, no setting"
+)]
 async fn description_served_is_the_one_checked_in() {
     let text = elacsym::http::openapi_text();
     if std::env::var_os("ELACSYM_TEST_WRITE_GOLDEN").is_some() {
