@@ -1,6 +1,9 @@
 """A very small test runner: ordered tests, all run, one summary line."""
 
 import os
+import pathlib
+import sys
+import tempfile
 import time
 import traceback
 
@@ -56,3 +59,19 @@ def run(tests: list, fixture) -> int:
         print(f"ok {test.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return failed
+
+
+def main(tests: list, fixture_of) -> None:
+    """Runs tests with `fixture_of(folder)`, over a folder of their own; ends the process by what came of it.
+
+    The fixture's server, or its `servers`, are killed whatever happens.
+    """
+    with tempfile.TemporaryDirectory(prefix="elacsym-client-") as folder:
+        fixture = fixture_of(pathlib.Path(folder))
+        try:
+            failed = run(tests, fixture)
+        finally:
+            for server in getattr(fixture, "servers", None) or [fixture.server]:
+                if server.process.poll() is None:
+                    server.kill()
+    sys.exit(1 if failed else 0)

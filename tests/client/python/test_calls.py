@@ -6,14 +6,13 @@ be there already, the target of a copy, is not served), so PermissionDeniedError
 
 import asyncio
 import pathlib
-import sys
 import tempfile
 import time
 
 import turbopuffer
 
 from server import Server
-from suite import equal, raises, run
+from suite import equal, main, raises
 
 BY_ID = ("id", "asc")
 HASTE_SECONDS = 3.0
@@ -303,14 +302,5 @@ TESTS = [
 ]
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="elacsym-client-") as folder:
-        fixture = Fixture(pathlib.Path(folder))
-        try:
-            return run(TESTS, fixture)
-        finally:
-            fixture.server.kill()
-
-
 if __name__ == "__main__":
-    sys.exit(1 if main() else 0)
+    main(TESTS, Fixture)

@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import io
 import pathlib
-import sys
 import tempfile
 import threading
 import urllib.request
@@ -19,7 +18,7 @@ import turbopuffer
 import tate as records
 from filters import fixed_filters, matches, random_filters
 from server import Server
-from suite import data_folder, equal, raises, run
+from suite import data_folder, equal, main, raises
 
 ROWS = 5_000
 
@@ -515,15 +514,5 @@ TESTS = [
 ]
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="elacsym-client-") as folder:
-        fixture = Fixture(pathlib.Path(folder))
-        try:
-            return run(TESTS, fixture)
-        finally:
-            if fixture.server.process.poll() is None:
-                fixture.server.kill()
-
-
 if __name__ == "__main__":
-    sys.exit(1 if main() else 0)
+    main(TESTS, Fixture)

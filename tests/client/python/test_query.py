@@ -8,15 +8,13 @@ import base64
 import json
 import pathlib
 import struct
-import sys
-import tempfile
 import urllib.request
 
 import turbopuffer
 
 import samples
 from server import Server
-from suite import equal, raises, run
+from suite import equal, main, raises
 
 COUNT = 240
 BY_ID = ("id", "asc")
@@ -395,14 +393,5 @@ TESTS = [
 ]
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="elacsym-client-") as folder:
-        fixture = Fixture(pathlib.Path(folder))
-        try:
-            return run(TESTS, fixture)
-        finally:
-            fixture.server.kill()
-
-
 if __name__ == "__main__":
-    sys.exit(1 if main() else 0)
+    main(TESTS, Fixture)

@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -25,7 +24,7 @@ import parquet_files
 import tate
 from filters import fixed_filters, matches, random_filters
 from server import Server
-from suite import data_folder, equal, run
+from suite import data_folder, equal, main
 
 FULL = bool(os.environ.get("ELACSYM_TEST_FULL"))
 PHOTO_ROWS = 100_000 if FULL else 15_000
@@ -354,14 +353,5 @@ TESTS = [
 ]
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="elacsym-segments-") as folder:
-        fixture = Fixture(pathlib.Path(folder))
-        try:
-            return run(TESTS, fixture)
-        finally:
-            fixture.server.kill()
-
-
 if __name__ == "__main__":
-    sys.exit(1 if main() else 0)
+    main(TESTS, Fixture)

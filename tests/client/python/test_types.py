@@ -8,8 +8,6 @@ import base64
 import datetime
 import json
 import pathlib
-import sys
-import tempfile
 import urllib.request
 import uuid
 
@@ -18,7 +16,7 @@ import turbopuffer
 
 import parquet_files
 from server import Server
-from suite import equal, raises, run
+from suite import equal, main, raises
 
 ROWS = 400
 WIDTHS = {"vector": ("[24]f32", 24), "half": ("[40]f16", 40), "byte": ("[16]i8", 16)}
@@ -300,14 +298,5 @@ TESTS = [
 ]
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="elacsym-types-") as folder:
-        fixture = Fixture(pathlib.Path(folder))
-        try:
-            return run(TESTS, fixture)
-        finally:
-            fixture.server.kill()
-
-
 if __name__ == "__main__":
-    sys.exit(1 if main() else 0)
+    main(TESTS, Fixture)

@@ -5,15 +5,13 @@ Run through `tests/client/run`. Prints one line a test and `N passed, N failed, 
 """
 
 import pathlib
-import sys
-import tempfile
 import threading
 import urllib.request
 
 import turbopuffer
 
 from server import Server
-from suite import equal, raises, run
+from suite import equal, main, raises
 
 
 class Fixture:
@@ -209,15 +207,5 @@ TESTS = [
 ]
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="elacsym-writes-") as folder:
-        fixture = Fixture(pathlib.Path(folder))
-        try:
-            return run(TESTS, fixture)
-        finally:
-            for server in fixture.servers:
-                server.kill()
-
-
 if __name__ == "__main__":
-    sys.exit(1 if main() else 0)
+    main(TESTS, Fixture)
