@@ -1,8 +1,9 @@
 //! What do HTTP and JSON cost a server for each query? CPU time of a server process, read from the kernel, over many
 //! queries of a namespace with one document, so that the search itself is next to nothing.
 //!
-//! Queries alternate with `GET /livez` in rounds: what HTTP alone costs, on the same machine at the same time. Eventual
-//! reads ask the store nothing; strong ones look for the next slot of the log. Linux only: elsewhere it says so.
+//! Queries alternate in rounds with `GET /livez`, what HTTP alone costs, and with the same queries asked of an engine in
+//! this process, without HTTP and JSON. Eventual reads ask the store nothing; strong ones look for the next slot of the
+//! log. Linux only: elsewhere it says so.
 
 // Timing, real processes and plain sockets are what this bench is about.
 #![allow(clippy::disallowed_methods)]
@@ -10,13 +11,21 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use elacsym::namespace::{Engine, EngineOptions, World};
+use elacsym::query::request::{Consistency, Include, Query, RankBy};
+use elacsym::runtime::{ComputePool, OsEntropy, SystemClock};
+use elacsym::store::local::LocalBucket;
+use elacsym::telemetry::Metrics;
+use elacsym::types::document::RawValue;
+use elacsym::types::{Clock, NamespaceName};
 
 const ROUNDS: usize = 5;
-const REQUESTS_A_ROUND: usize = 2_000;
+const REQUESTS_A_ROUND: usize = 5_000;
 /// The kernel counts CPU time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 const START: Duration = Duration::from_secs(20);
@@ -37,6 +46,8 @@ fn main() {
             .connect()
             .ask("POST", &format!("/v2/namespaces/{namespace}"), &row);
     }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let engine = runtime.block_on(engine(&folder.path().join("bucket")));
     let query = |vector: &str, level: &str| {
         format!(
             r#"{{"rank_by":["vector","ANN",{vector}],"limit":10,"consistency":{{"level":"{level}"}}}}"#
@@ -71,6 +82,7 @@ fn main() {
     ];
     let mut client = server.connect();
     let mut spent = vec![Vec::new(); cases.len()];
+    let mut alone = vec![Vec::new(); 2];
     for round in 0..=ROUNDS {
         for ((_, method, path, body), spent) in cases.iter().zip(&mut spent) {
             let before = server.cpu().unwrap_or_default();
@@ -84,17 +96,87 @@ fn main() {
                 spent.push(each);
             }
         }
+        for (dims, spent) in [128, 768].into_iter().zip(&mut alone) {
+            let before = cpu_of("self").unwrap_or_default();
+            let asked = eventual(dims);
+            let name = NamespaceName::parse(&format!("d{dims}")).expect("a name");
+            for _ in 0..REQUESTS_A_ROUND {
+                let reply = runtime.block_on(engine.query(&name, asked.clone()));
+                assert_eq!(reply.expect("an answer").rows.len(), 1);
+            }
+            let each = (cpu_of("self").unwrap_or_default() - before).as_secs_f64() * 1e6
+                / REQUESTS_A_ROUND as f64;
+            if round > 0 {
+                spent.push(each);
+            }
+        }
     }
-    println!("server CPU a request, microseconds, median of {ROUNDS} rounds (least, most):");
-    for ((name, ..), spent) in cases.iter().zip(&mut spent) {
+    println!("CPU a request, microseconds, median of {ROUNDS} rounds (least, most):");
+    let names = cases.iter().map(|(name, ..)| *name);
+    let names = names.chain([
+        "128 dims, engine alone, eventual",
+        "768 dims, engine alone, eventual",
+    ]);
+    for (name, spent) in names.zip(spent.iter_mut().chain(&mut alone)) {
         spent.sort_by(f64::total_cmp);
+        let (least, most) = (spent[0], spent[ROUNDS - 1]);
         println!(
-            "{name:32} {:6.1} ({:.1}, {:.1})",
-            spent[ROUNDS / 2],
-            spent[0],
-            spent[ROUNDS - 1]
+            "{name:34} {:6.1} ({least:.1}, {most:.1})",
+            spent[ROUNDS / 2]
         );
     }
+    println!(
+        "HTTP and JSON: {:.1} at 128 dims as base64, {:.1} at 768 dims as numbers",
+        spent[1][ROUNDS / 2] - alone[0][ROUNDS / 2],
+        spent[2][ROUNDS / 2] - alone[1][ROUNDS / 2]
+    );
+}
+
+/// An engine of this process over the server's bucket.
+async fn engine(bucket: &std::path::Path) -> Engine {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let world = World {
+        bucket: Arc::new(LocalBucket::open(bucket).await.expect("a bucket")),
+        clock,
+        entropy: Arc::new(OsEntropy),
+        compute: Arc::new(ComputePool::new(0).expect("threads")),
+        metrics: Arc::new(Metrics::new().expect("metrics")),
+    };
+    Engine::new(world, EngineOptions::default())
+}
+
+fn eventual(dims: usize) -> Query {
+    Query {
+        rank_by: RankBy::Vector {
+            attribute: "vector".to_owned(),
+            vector: RawValue::Numbers {
+                values: values(dims).into_iter().map(f64::from).collect(),
+                integers: false,
+            },
+            exact: false,
+        },
+        limit: 10,
+        per: None,
+        offset: 0,
+        filter: None,
+        include: Include::Nothing,
+        compute: Vec::new(),
+        distance_metric: None,
+        consistency: Consistency::Eventual {
+            max_staleness_seconds: 3_600,
+        },
+        allow_degraded: false,
+    }
+}
+
+/// User and system time of a process so far.
+fn cpu_of(process: &str) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // After the name, which may hold anything, the fields 3 and on; 14 and 15 are the times.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: u32 = fields.next()?.parse().ok()?;
+    let system: u32 = fields.next()?.parse().ok()?;
+    Some(TICK * (user + system))
 }
 
 fn values(dims: usize) -> Vec<f32> {
@@ -159,14 +241,9 @@ impl Server {
         }
     }
 
-    /// User and system time of the process so far.
+    /// Its CPU time so far.
     fn cpu(&self) -> Option<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        // After the name, which may hold anything, the fields 3 and on; 14 and 15 are the times.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let user: u32 = fields.next()?.parse().ok()?;
-        let system: u32 = fields.next()?.parse().ok()?;
-        Some(TICK * (user + system))
+        cpu_of(&self.child.id().to_string())
     }
 }
 

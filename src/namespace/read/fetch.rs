@@ -19,6 +19,9 @@ use crate::segment::{SegmentBatch, SegmentReader};
 use crate::store::cache::Purpose;
 use crate::types::{AttrId, DocId, Value};
 
+/// Rows of an answer that are weighed.
+const WEIGHED_MAX: usize = 64;
+
 /// Segments read at once.
 const SEGMENTS_AT_ONCE: usize = 8;
 
@@ -133,9 +136,31 @@ pub(super) async fn rows(
     };
     let (source, query) = (source.clone(), Arc::clone(query));
     let compute = Arc::clone(&source.compute);
-    compute
-        .run(move || made(&source, &query, &winners, &fetched))
-        .await?
+    let bytes = weight(&source, &query, &winners, &fetched)?;
+    let work = move || made(&source, &query, &winners, &fetched);
+    compute.run_sized(bytes, work).await?
+}
+
+/// How many bytes the rows of an answer are made from; many rows are not weighed one by one.
+fn weight(
+    source: &Source,
+    query: &BoundQuery,
+    winners: &[Winner],
+    fetched: &Fetched,
+) -> Result<u64> {
+    if winners.len() > WEIGHED_MAX {
+        return Ok(u64::MAX);
+    }
+    let is_bare = query.include.is_empty() && query.compute.is_empty();
+    let weights = winners.iter().map(|winner| match winner.place {
+        _ if is_bare => Ok(0),
+        Place::Tail { chunk, row } => Ok(rows::row_bytes(source.tail.chunks[chunk].rows(), row)),
+        Place::Segment { segment, row } => {
+            let (batch, at) = fetched.place(segment, row)?;
+            Ok(rows::row_bytes(&fetched.batches[batch], at))
+        }
+    });
+    weights.sum()
 }
 
 /// The columns that the rows of an answer are made from.

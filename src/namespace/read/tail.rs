@@ -24,13 +24,19 @@ const SPARSE_ONE_IN: usize = 8;
 /// Scans the tail of a source. Errors: `Corrupted` if rows do not fit their schema.
 pub(super) async fn scan(source: &Source, query: &Arc<BoundQuery>) -> Result<Partial> {
     let parts = split(&source.tail, source.compute.n_threads());
-    let jobs: Vec<_> = parts
+    let mut jobs: Vec<_> = parts
         .into_iter()
         .map(|part| {
             let (source, query) = (source.clone(), Arc::clone(query));
             move || scan_part(&source, &query, part)
         })
         .collect();
+    if jobs.len() == 1
+        && let Some(job) = jobs.pop()
+    {
+        let bytes = source.tail.memory_bytes;
+        return source.compute.run_sized(bytes, job).await?;
+    }
     let mut partials = source.compute.run_many(jobs).await?.into_iter();
     let first = partials
         .next()
