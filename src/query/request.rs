@@ -269,40 +269,68 @@ pub struct Questions {
 }
 
 impl ScoreExpr {
+    /// The clauses directly below.
+    fn children(&self) -> &[ScoreExpr] {
+        match self {
+            Self::Filter(_) | Self::Sparse { .. } | Self::Attribute(_) | Self::Dist { .. } => &[],
+            Self::Sum(clauses) | Self::Max { clauses, .. } => clauses,
+            Self::Product { clause, .. }
+            | Self::Saturate { clause, .. }
+            | Self::Decay { clause, .. } => std::slice::from_ref(clause),
+        }
+    }
+
+    /// How many clauses it has, itself included.
+    fn clauses(&self) -> usize {
+        let below = self.children().iter().map(Self::clauses);
+        1 + below.sum::<usize>()
+    }
+
     /// How many patterns its filters have.
     fn patterns(&self) -> usize {
         match self {
             Self::Filter(filter) => filter.patterns(),
-            Self::Sparse { .. } | Self::Attribute(_) | Self::Dist { .. } => 0,
-            Self::Sum(clauses) | Self::Max { clauses, .. } => {
-                clauses.iter().map(Self::patterns).sum()
-            }
-            Self::Product { clause, .. }
-            | Self::Saturate { clause, .. }
-            | Self::Decay { clause, .. } => clause.patterns(),
+            other => other.children().iter().map(Self::patterns).sum(),
         }
     }
 }
 
 impl Ask {
+    /// The scores it ranks by or computes.
+    fn scores(&self) -> Vec<&ScoreExpr> {
+        let Self::Rows(query) = self else {
+            return Vec::new();
+        };
+        let mut scores = Vec::new();
+        if let RankBy::Score(score) = &query.rank_by {
+            scores.push(score);
+        }
+        scores.extend(
+            query
+                .compute
+                .iter()
+                .filter_map(|(_, compute)| match compute {
+                    Compute::Score(score) => Some(score),
+                    Compute::VectorDist { .. } => None,
+                }),
+        );
+        scores
+    }
+
+    /// How many clauses its scores have.
+    pub fn clauses(&self) -> usize {
+        self.scores().into_iter().map(ScoreExpr::clauses).sum()
+    }
+
     /// How many patterns it asks to be matched.
     pub fn patterns(&self) -> usize {
-        let of = |filter: &Option<Filter>| filter.as_ref().map_or(0, Filter::patterns);
-        match self {
-            Self::Totals(asked) => of(&asked.filter),
-            Self::Recall(asked) => of(&asked.filter),
-            Self::Rows(query) => {
-                let ranks = match &query.rank_by {
-                    RankBy::Score(expr) => expr.patterns(),
-                    RankBy::Vector { .. } | RankBy::Order(_) | RankBy::Id => 0,
-                };
-                let computed = query.compute.iter().map(|(_, compute)| match compute {
-                    Compute::Score(expr) => expr.patterns(),
-                    Compute::VectorDist { .. } => 0,
-                });
-                of(&query.filter) + ranks + computed.sum::<usize>()
-            }
-        }
+        let filter = match self {
+            Self::Rows(query) => &query.filter,
+            Self::Totals(asked) => &asked.filter,
+            Self::Recall(asked) => &asked.filter,
+        };
+        let scores = self.scores().into_iter().map(ScoreExpr::patterns);
+        filter.as_ref().map_or(0, Filter::patterns) + scores.sum::<usize>()
     }
 }
 

@@ -50,8 +50,10 @@ pub const GROUPED_KEY_BYTES_MAX: usize = 64 << 20;
 pub const QUERIES_MAX: usize = 16;
 /// Deepest nesting of a rank expression: bounds recursion on hostile input.
 pub const RANK_DEPTH_MAX: usize = 32;
-/// Most clauses of the rank expressions of one query: each costs a number for every row.
+/// Most clauses of a rank expression: each costs a number for every row.
 pub const RANK_CLAUSES_MAX: usize = 256;
+/// Most clauses of all rank expressions of a request.
+pub const REQUEST_CLAUSES_MAX: usize = 1_024;
 /// Most computed attributes of a query (the public API's limit).
 pub const COMPUTE_ATTRIBUTES_MAX: usize = 256;
 /// Most searches of one measurement of recall: each looks at the namespace twice.

@@ -56,6 +56,9 @@ pub(super) fn bind_all(request: &Questions, schema: &NamespaceSchema) -> Result<
     let patterns = request.asks.iter().map(Ask::patterns).sum();
     let most = limits::FILTER_PATTERNS_MAX;
     within("patterns of one request", 0, most, patterns)?;
+    let clauses = request.asks.iter().map(Ask::clauses).sum();
+    let most = limits::REQUEST_CLAUSES_MAX;
+    within("clauses of scores in one request", 0, most, clauses)?;
     if let Some(fuse) = &request.fuse {
         query::fuse::check(fuse, request.asks.len())?;
         if !request.asks.iter().all(|ask| matches!(ask, Ask::Rows(_))) {
@@ -70,4 +73,47 @@ pub(super) fn bind_all(request: &Questions, schema: &NamespaceSchema) -> Result<
         })
     });
     bound.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bind_all;
+    use crate::query::request::{
+        Compute, Consistency, Include, Query, Questions, RankBy, ScoreExpr,
+    };
+    use crate::types::{AttributeType, NamespaceSchema, ScalarType};
+
+    /// A query that computes sums of so many clauses, the sums included.
+    fn computing(clauses: &[usize]) -> Query {
+        let sum = |clauses: &usize| {
+            let one = ScoreExpr::Attribute("u".to_owned());
+            Compute::Score(ScoreExpr::Sum(vec![one; clauses - 1]))
+        };
+        let sums = clauses.iter().map(sum);
+        Query {
+            rank_by: RankBy::Id,
+            limit: 1,
+            per: None,
+            offset: 0,
+            filter: None,
+            include: Include::Nothing,
+            compute: (0..).map(|n: u32| format!("c{n}")).zip(sums).collect(),
+            distance_metric: None,
+            consistency: Consistency::Strong,
+            allow_degraded: false,
+        }
+    }
+
+    #[test]
+    fn clauses_of_all_scores_of_a_request_are_bounded() {
+        let mut schema = NamespaceSchema::default();
+        let kind = AttributeType::Scalar(ScalarType::Uint);
+        schema.add("u", kind, true).expect("legal");
+        let most = Questions::from(computing(&[256; 4]));
+        assert_eq!(bind_all(&most, &schema).expect("binds").len(), 1);
+        let found = bind_all(&Questions::from(computing(&[205; 5])), &schema);
+        let error = found.err().expect("refused");
+        let expected = "clauses of scores in one request: expected 0 to 1024, found 1025";
+        assert!(error.message().contains(expected), "{error}");
+    }
 }
