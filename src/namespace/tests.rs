@@ -25,6 +25,7 @@ mod freshness;
 mod json;
 mod marks;
 mod opening;
+mod questions;
 mod replaced;
 mod segments;
 mod settings;

@@ -1,0 +1,173 @@
+//! What a request sees: how fresh a state, which of its rows are alike, and recall over it.
+
+use super::*;
+use crate::query::reply::Found;
+use crate::query::request::{Ask, LimitPer, Questions, Recall};
+use crate::types::WalSeq;
+
+async fn write(engine: &Engine, id: i64) {
+    let written = engine.write(&name(), upsert([(id, id)]), None).await;
+    written.expect("a commit");
+}
+
+/// How many rows a read of all sees, of which state, and what it asks the store.
+async fn read(
+    engine: &Engine,
+    counting: &Counting,
+    consistency: Consistency,
+) -> (usize, WalSeq, u64) {
+    let before = counting.snapshot();
+    let query = Query {
+        consistency,
+        ..all()
+    };
+    let reply = engine.query(&name(), query).await.expect("a reply");
+    let spent = counting.snapshot() - before;
+    (reply.rows.len(), reply.coverage.as_of_seq, spent.requests())
+}
+
+#[tokio::test]
+async fn session_read_asks_the_store_only_until_it_knows_the_state_it_names() {
+    let bucket = memory();
+    let counting = Arc::new(Counting::new(Arc::clone(&bucket)));
+    let writer = engine_on(bucket, 1);
+    let other = engine_on(Arc::clone(&counting) as Arc<dyn Bucket>, 2);
+    write(&writer, 1).await;
+    let (_, known, _) = read(&other, &counting, Consistency::Strong).await;
+    write(&writer, 2).await;
+    let newest = writer.query(&name(), all()).await.expect("a reply");
+    let newest = newest.coverage.as_of_seq;
+    assert!(newest > known);
+
+    let session = |min_seq| Consistency::Session { min_seq };
+    let found = read(&other, &counting, session(known)).await;
+    assert_eq!(found, (1, known, 0), "what it knows is enough");
+    let (rows, seq, requests) = read(&other, &counting, session(newest)).await;
+    assert_eq!((rows, seq), (2, newest), "its own write");
+    assert!(requests > 0);
+    let found = read(&other, &counting, session(newest)).await;
+    assert_eq!(found, (2, newest, 0));
+    let query = Query {
+        consistency: session(WalSeq(newest.0 + 1)),
+        ..all()
+    };
+    let refused = other.query(&name(), query).await.expect_err("the future");
+    assert_eq!(refused.code(), "min_seq_not_reached");
+}
+
+#[tokio::test]
+async fn eventual_read_asks_the_store_once_what_it_knows_is_too_old() {
+    let bucket = memory();
+    let counting = Arc::new(Counting::new(Arc::clone(&bucket)));
+    let writer = engine_on(bucket, 1);
+    let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)));
+    let world = World {
+        clock: Arc::clone(&clock) as _,
+        ..world_on(Arc::clone(&counting) as Arc<dyn Bucket>, 2)
+    };
+    let other = Engine::new(world, EngineOptions::default());
+    write(&writer, 1).await;
+    let (_, known, _) = read(&other, &counting, Consistency::Strong).await;
+    write(&writer, 2).await;
+
+    let eventual = Consistency::Eventual {
+        max_staleness_seconds: 60,
+    };
+    clock.advance_ms(60_000);
+    let found = read(&other, &counting, eventual).await;
+    assert_eq!(found, (1, known, 0), "not too old yet");
+    clock.advance_ms(1);
+    let (rows, seq, requests) = read(&other, &counting, eventual).await;
+    assert_eq!(rows, 2);
+    assert!(seq > known && requests > 0);
+}
+
+/// Documents have the vector (id, id): deleted ones, and ones that the filter keeps out, lie among the others.
+#[tokio::test]
+async fn recall_searches_by_vectors_of_live_documents_for_those_the_filter_keeps() {
+    let engine = engine_on(memory(), 1);
+    let put = |ids: std::ops::Range<i64>| upsert(ids.map(|id| (id, id)));
+    let steps = [
+        put(0..20),
+        delete(&[3, 4, 11]),
+        put(20..40),
+        delete(&[25, 39]),
+    ];
+    for (step, batch) in steps.into_iter().enumerate() {
+        engine.write(&name(), batch, None).await.expect("a commit");
+        if step == 0 {
+            engine.flush(&name()).await.expect("a flush");
+        }
+    }
+    let live: Vec<i64> = (0..40)
+        .filter(|id| ![3, 4, 11, 25, 39].contains(id))
+        .collect();
+    let recall = Recall {
+        searches: 1_000,
+        rank_by: None,
+        top_k: 3,
+        filter: Some(Filter::Compare {
+            attribute: "year".to_owned(),
+            op: CompareOp::Gte,
+            value: RawValue::Int(10),
+        }),
+        with_truth: true,
+        seed: 5,
+    };
+    let asked = Questions {
+        asks: vec![Ask::Recall(recall)],
+        ..Questions::from(all())
+    };
+    let answers = engine.ask(&name(), &asked).await.expect("an answer");
+    let [Found::Recall(report)] = answers.found.as_slice() else {
+        panic!("another answer: {answers:?}");
+    };
+    let figures = (report.recall, report.exhaustive_count, report.ann_count);
+    assert_eq!(figures, (1.0, 3.0, 3.0));
+    let mut searched = Vec::new();
+    for truth in report.truth.as_deref().expect("asked for") {
+        let around = truth.vector[0] as i64;
+        searched.push(around);
+        let mut nearest: Vec<i64> = live.iter().copied().filter(|id| *id >= 10).collect();
+        nearest.sort_by_key(|id| ((id - around).abs(), *id));
+        nearest.truncate(3);
+        let nearest: Vec<DocId> = nearest
+            .iter()
+            .map(|id| DocId::Uint(id.unsigned_abs()))
+            .collect();
+        let found: Vec<DocId> = truth.nearest.iter().map(|row| row.id.clone()).collect();
+        assert_eq!(found, nearest, "around {around}");
+    }
+    searched.sort_unstable();
+    assert_eq!(searched, live, "each live document's vector, once");
+}
+
+/// The first rows of every batch of a segment, and of every part of a tail, are alike: cut without the limit,
+/// they would crowd out what comes after.
+#[tokio::test]
+async fn rows_alike_in_every_part_do_not_crowd_out_those_after() {
+    const ALIKE: i64 = 16_000;
+    let engine = engine_on(memory(), 1);
+    for start in (0..ALIKE + 2_000).step_by(2_000) {
+        let year = |id| if id < ALIKE { 0 } else { id };
+        let rows = (start..start + 2_000).map(|id| (id, year(id)));
+        let written = engine.write(&name(), upsert(rows), None).await;
+        written.expect("a commit");
+    }
+    let query = Query {
+        limit: 5,
+        per: Some(LimitPer {
+            attributes: vec!["year".to_owned()],
+            limit: 2,
+        }),
+        ..all()
+    };
+    let expected = [0, 1, ALIKE, ALIKE + 1, ALIKE + 2].map(|id| DocId::Uint(id.unsigned_abs()));
+    for place in ["tail", "segment"] {
+        let reply = engine.query(&name(), query.clone()).await;
+        let rows = reply.expect("a reply").rows;
+        let ids: Vec<DocId> = rows.into_iter().map(|row| row.id).collect();
+        assert_eq!(ids, expected, "{place}");
+        engine.flush(&name()).await.expect("a flush");
+    }
+}
