@@ -200,7 +200,30 @@ fn pick(end: u64, n: usize, seed: u64) -> BTreeSet<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::pick;
+    use super::{Row, pick, recall_of};
+    use crate::types::DocId;
+
+    #[test]
+    fn recall_is_the_share_of_the_nearest_rows_that_was_found() {
+        let rows = |ids: &[u64]| -> Vec<Row> {
+            let row = |id: &u64| Row {
+                id: DocId::Uint(*id),
+                dist: None,
+                attributes: Vec::new(),
+                computed: Vec::new(),
+            };
+            ids.iter().map(row).collect()
+        };
+        for (found, nearest, expected) in [
+            (&[1, 2, 3, 4][..], &[4, 3, 2, 1][..], 1.0),
+            (&[1, 2, 8, 9], &[1, 2, 3, 4], 0.5),
+            (&[1], &[1, 2, 3, 4], 0.25),
+            (&[8, 9], &[1, 2], 0.0),
+            (&[], &[], 1.0),
+        ] {
+            assert_eq!(recall_of(&rows(found), &rows(nearest)), expected);
+        }
+    }
 
     #[test]
     fn picked_numbers_are_distinct_in_range_and_those_of_the_seed() {

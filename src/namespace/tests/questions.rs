@@ -1,8 +1,9 @@
-//! What a request sees: how fresh a state, which of its rows are alike, and recall over it.
+//! What a request sees: how fresh a state it may be, one state for all its questions, and recall over it.
 
+use super::replaced::{halved, reader};
 use super::*;
-use crate::query::reply::Found;
-use crate::query::request::{Ask, LimitPer, Questions, Recall};
+use crate::query::reply::{Found, Total};
+use crate::query::request::{Aggregate, Ask, Fold, LimitPer, Questions, Recall};
 use crate::types::WalSeq;
 
 async fn write(engine: &Engine, id: i64) {
@@ -80,6 +81,50 @@ async fn eventual_read_asks_the_store_once_what_it_knows_is_too_old() {
     let (rows, seq, requests) = read(&other, &counting, eventual).await;
     assert_eq!(rows, 2);
     assert!(seq > known && requests > 0);
+}
+
+#[tokio::test]
+async fn questions_of_a_request_are_of_one_state_though_a_write_lands_between() {
+    let bucket = memory();
+    let writer = halved(&bucket).await;
+    let reader = reader(&bucket).await;
+    let strong = writer.query(&name(), all()).await.expect("a reply");
+    let live = strong.rows.len();
+    let count = Aggregate {
+        folds: vec![("n".to_owned(), Fold::Count)],
+        groups: Vec::new(),
+        limit: 1,
+        filter: None,
+    };
+    let asked = Questions {
+        asks: vec![
+            Ask::Rows(all()),
+            Ask::Totals(count.clone()),
+            Ask::Rows(all()),
+            Ask::Totals(count),
+        ],
+        ..Questions::from(all())
+    };
+    // The state is chosen by then, and what it holds is not yet read.
+    let lands_between = async {
+        let pause = reader.stop();
+        pause.reached().await;
+        write(&writer, 1_000_001).await;
+        pause.release();
+    };
+    let name = name();
+    let (answers, ()) = futures::join!(reader.engine.ask(&name, &asked), lands_between);
+    let answers = answers.expect("answers");
+    assert_eq!(answers.coverage.as_of_seq, strong.coverage.as_of_seq);
+    let counts = answers.found.into_iter().map(|found| match found {
+        Found::Rows(rows) => rows.len(),
+        Found::Totals(totals) => match totals.as_slice() {
+            [(_, Total::Integer(count))] => usize::try_from(*count).expect("a small count"),
+            other => panic!("other numbers: {other:?}"),
+        },
+        other => panic!("another answer: {other:?}"),
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [live; 4]);
 }
 
 /// Documents have the vector (id, id): deleted ones, and ones that the filter keeps out, lie among the others.

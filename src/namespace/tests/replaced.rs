@@ -18,7 +18,7 @@ async fn bitmap(bucket: &Arc<dyn Bucket>) -> String {
 }
 
 /// A segment of which every second row is gone.
-async fn halved(bucket: &Arc<dyn Bucket>) -> Engine {
+pub(super) async fn halved(bucket: &Arc<dyn Bucket>) -> Engine {
     let engine = engine_on(Arc::clone(bucket), 1);
     let rows = (0..ROWS).map(|id| (id, id));
     engine
@@ -46,14 +46,14 @@ async fn replace_bitmap(engine: &Engine, bucket: &Arc<dyn Bucket>, id: i64) {
     bucket.delete(&old).await.expect("it is gone");
 }
 
-struct Reader {
+pub(super) struct Reader {
     faulty: Arc<Faulty>,
     counting: Arc<Counting>,
-    engine: Engine,
+    pub(super) engine: Engine,
 }
 
 /// A reader whose requests can be stopped and are counted; it knows the namespace, but no segment of it.
-async fn reader(bucket: &Arc<dyn Bucket>) -> Reader {
+pub(super) async fn reader(bucket: &Arc<dyn Bucket>) -> Reader {
     let faulty = Arc::new(Faulty::new(Arc::clone(bucket), FaultRates::default(), 0));
     let counting = Arc::new(Counting::new(Arc::clone(&faulty) as Arc<dyn Bucket>));
     let engine = engine_on(Arc::clone(&counting) as Arc<dyn Bucket>, 2);
@@ -67,7 +67,7 @@ async fn reader(bucket: &Arc<dyn Bucket>) -> Reader {
 }
 
 impl Reader {
-    fn stop(&self) -> Pause {
+    pub(super) fn stop(&self) -> Pause {
         self.faulty.pause(Point::BeforeGet, ".dvs")
     }
 }
