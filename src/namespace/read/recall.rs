@@ -12,7 +12,8 @@ use crate::query::bind::{BoundQuery, BoundRank, bind_vector};
 use crate::query::reply::{Found, RecallReport, Row, Truth};
 use crate::query::request::Recall;
 use crate::rows;
-use crate::types::{AttrId, DistanceMetric, DocId, NamespaceSchema, Value, limits};
+use crate::runtime::SeededEntropy;
+use crate::types::{AttrId, DistanceMetric, DocId, Entropy, NamespaceSchema, Value, limits};
 
 /// A measurement bound to a schema.
 #[derive(Debug, Clone)]
@@ -178,19 +179,12 @@ async fn picked(source: &Source, asked: &BoundRecall) -> Result<Vec<Vec<f32>>> {
     Ok(vectors)
 }
 
-/// Distinct numbers below `end`, ascending: `n` of them, or all (Floyd's sampling over splitmix64).
+/// Distinct numbers below `end`, ascending: `n` of them, or all (Floyd's sampling).
 fn pick(end: u64, n: usize, seed: u64) -> BTreeSet<u64> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
+    let entropy = SeededEntropy::new(seed);
     let mut chosen = BTreeSet::new();
     for last in end.saturating_sub(n as u64)..end {
-        let number = next() % (last + 1);
+        let number = entropy.next_u128() as u64 % (last + 1);
         if !chosen.insert(number) {
             chosen.insert(last);
         }
