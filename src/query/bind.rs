@@ -48,6 +48,20 @@ pub struct BoundQuery {
 }
 
 impl BoundQuery {
+    /// Whether a row takes no more than a distance or a few keys: neither filter nor score.
+    pub fn costs_little_a_row(&self) -> bool {
+        let scores = match &self.rank {
+            BoundRank::Vector { .. } => false,
+            BoundRank::Order(order) => matches!(order.by, OrderBy::Score(_)),
+        };
+        self.filter.is_none() && !scores
+    }
+
+    /// Whether rows come back with nothing but ids and what ranks them.
+    pub fn is_bare(&self) -> bool {
+        self.include.is_empty() && self.compute.is_empty()
+    }
+
     /// How many rows must be found before the first `offset` are skipped.
     pub fn wanted(&self) -> usize {
         self.offset + self.limit

@@ -148,12 +148,12 @@ fn weight(
     winners: &[Winner],
     fetched: &Fetched,
 ) -> Result<u64> {
-    if winners.len() > WEIGHED_MAX {
+    // What a computed value costs has no small bound.
+    if winners.len() > WEIGHED_MAX || !query.compute.is_empty() {
         return Ok(u64::MAX);
     }
-    let is_bare = query.include.is_empty() && query.compute.is_empty();
     let weights = winners.iter().map(|winner| match winner.place {
-        _ if is_bare => Ok(0),
+        _ if query.is_bare() => Ok(0),
         Place::Tail { chunk, row } => Ok(rows::row_bytes(source.tail.chunks[chunk].rows(), row)),
         Place::Segment { segment, row } => {
             let (batch, at) = fetched.place(segment, row)?;
@@ -186,13 +186,12 @@ fn made(
     winners: &[Winner],
     fetched: &Fetched,
 ) -> Result<Vec<Row>> {
-    let is_bare = query.include.is_empty() && query.compute.is_empty();
     let mut rows = Vec::with_capacity(winners.len());
     // By the batch a winner lies in: which winner, and where it lies there.
     let mut places: BTreeMap<(bool, usize), Vec<(usize, u32)>> = BTreeMap::new();
     for (at, winner) in winners.iter().enumerate() {
         let attributes = match winner.place {
-            _ if is_bare => Vec::new(),
+            _ if query.is_bare() => Vec::new(),
             Place::Tail { chunk, row } => {
                 // A chunk has far fewer rows than a u32 counts.
                 places

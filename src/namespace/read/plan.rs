@@ -1,4 +1,4 @@
-//! How a request would be answered, as text for people: `explain_query`. The store is not read.
+//! How a request would be answered, as text for people: `explain_query`. No row is read.
 
 use std::fmt::Write;
 

@@ -34,7 +34,11 @@ pub(super) async fn scan(source: &Source, query: &Arc<BoundQuery>) -> Result<Par
     if jobs.len() == 1
         && let Some(job) = jobs.pop()
     {
-        let bytes = source.tail.memory_bytes;
+        // What filters and scores cost a row has no small bound: they never run where others wait.
+        let bytes = match query.costs_little_a_row() {
+            true => source.tail.memory_bytes,
+            false => u64::MAX,
+        };
         return source.compute.run_sized(bytes, job).await?;
     }
     let mut partials = source.compute.run_many(jobs).await?.into_iter();
