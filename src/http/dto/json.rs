@@ -406,19 +406,21 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Value, A::Error> {
-        let mut values = Vec::new();
-        loop {
-            let next = self
-                .0
-                .within(Step::Index(values.len()), || seq.next_element_seed(self))?;
-            match next {
-                Some(value) => self.0.push(&mut values, value)?,
-                None => {
-                    self.0.seal(&mut values);
-                    return Ok(Value::Array(values));
-                }
+        let (scope, mut values) = (self.0, Vec::new());
+        scope.path.borrow_mut().push(Step::Index(0));
+        let mut end = ListEnd {
+            scope,
+            list: &mut values,
+        };
+        while seq.next_element_seed(&mut end)?.is_some() {
+            // In place: a vector has thousands of steps.
+            if let Some(Step::Index(idx)) = scope.path.borrow_mut().last_mut() {
+                *idx += 1;
             }
         }
+        scope.path.borrow_mut().pop();
+        scope.seal(&mut values);
+        Ok(Value::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Value, A::Error> {
@@ -439,6 +441,70 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
             })?;
         }
         Ok(Value::Object(fields))
+    }
+}
+
+/// Reads any value onto the end of a list. Most values are numbers of a vector: returned, each would be copied
+/// several times.
+struct ListEnd<'a, 'b> {
+    scope: &'a Scope<'a>,
+    list: &'b mut Vec<Value>,
+}
+
+impl ListEnd<'_, '_> {
+    fn push<E: serde::de::Error>(&mut self, value: Value) -> std::result::Result<(), E> {
+        self.scope.push(self.list, value)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut ListEnd<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> std::result::Result<(), D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut ListEnd<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        AnyValue(self.scope).expecting(f)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> std::result::Result<(), E> {
+        self.push(Value::Null)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> std::result::Result<(), E> {
+        self.push(value.into())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> std::result::Result<(), E> {
+        self.push(value.into())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> std::result::Result<(), E> {
+        self.push(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> std::result::Result<(), E> {
+        self.push(value.into())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> std::result::Result<(), E> {
+        let text = AnyValue(self.scope).visit_str(value)?;
+        self.push(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> std::result::Result<(), A::Error> {
+        let list = AnyValue(self.scope).visit_seq(seq)?;
+        self.push(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<(), A::Error> {
+        let fields = AnyValue(self.scope).visit_map(map)?;
+        self.push(fields)
     }
 }
 
