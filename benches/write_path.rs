@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use elacsym::access::Keyring;
 use elacsym::config::ServerSettings;
-use elacsym::http::{AppState, router};
+use elacsym::http::{App, router, serve};
 use elacsym::namespace::{Engine, EngineOptions, World};
 use elacsym::runtime::{ComputePool, MemoryBudget, OsEntropy, SystemClock};
 use elacsym::store::local::LocalBucket;
@@ -122,7 +122,7 @@ async fn start(bucket: &Path) -> String {
         compute: Arc::clone(&compute),
         metrics: Arc::clone(&metrics),
     };
-    let app = router(AppState {
+    let app = router(App {
         engine: Engine::new(world, EngineOptions::default()),
         keyring: Arc::new(Keyring::new(Vec::new())),
         metrics,
@@ -136,7 +136,7 @@ async fn start(bucket: &Path) -> String {
         .await
         .expect("a port");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    tokio::spawn(async move { serve(listener, app, std::future::pending()).await });
     format!("http://{address}/v2/namespaces")
 }
 

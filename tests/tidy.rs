@@ -188,7 +188,8 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
         &["http"],
         "return an `Error` with its kind; `http` maps kinds",
     ),
-    ("axum", &["http", "cli"], "only the edge speaks HTTP"),
+    ("axum", &["http"], "only the edge speaks HTTP"),
+    ("hyper_util", &["http"], "only the edge speaks HTTP"),
     (
         "config::load",
         &["config", "cli"],

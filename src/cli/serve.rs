@@ -1,6 +1,5 @@
 //! `elacsym serve`: wires everything, in one readable function, and shuts it down in reverse.
 
-use std::future::IntoFuture;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use crate::access::Keyring;
 use crate::background::{Background, BackgroundOptions};
 use crate::config::{Freshness, Settings};
 use crate::error::{Error, Result};
-use crate::http::{AppState, router};
+use crate::http::{self, App, router};
 use crate::lsm::Rotation;
 use crate::namespace::{Engine, EngineOptions, World, WriteLimits};
 use crate::runtime::clock::within_ms;
@@ -63,7 +62,7 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
         .map_err(|error| Error::internal("the listener has no address").with_source(error))?;
     let shutdown = Shutdown::new();
     let signals = listen_for_signals(shutdown.clone())?;
-    let app = router(AppState {
+    let app = router(App {
         engine: engine.clone(),
         keyring: Arc::new(Keyring::new(settings.auth.key_digests.clone())),
         metrics: Arc::clone(&parts.metrics),
@@ -86,33 +85,26 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
     let sweeping = Tasks::default();
     sweeping.spawn(sweep(settings.storage.url.clone()));
     let stop = shutdown.clone();
-    let server = axum::serve(listener, app)
-        .with_graceful_shutdown(async move { stop.triggered().await })
-        .into_future();
+    let server = http::serve(listener, app, async move { stop.triggered().await });
     let mut server = std::pin::pin!(server);
-    let ended = tokio::select! {
-        ended = &mut server => Some(ended),
-        () = signals => None,
+    let served = tokio::select! {
+        () = &mut server => true,
+        () = signals => false,
     };
     engine.drain();
     let grace_ms = settings.server.shutdown_grace_ms;
     // One limit for all: open requests, what they began, and what others must learn of it.
     let finish = async {
-        let ended = match ended {
-            Some(ended) => ended,
-            None => server.await,
-        };
+        if !served {
+            server.await;
+        }
         engine.finish().await;
         background.finish().await;
-        ended
     };
-    let ended = within_ms(grace_ms, finish).await;
-    if ended.is_none() {
+    if within_ms(grace_ms, finish).await.is_none() {
         tracing::warn!(grace_ms, "stopped with requests still open");
     }
-    ended
-        .unwrap_or(Ok(()))
-        .map_err(|error| Error::internal("the server failed").with_source(error))
+    Ok(())
 }
 
 /// Removes what crashed writers left in a local directory; nothing waits for it.

@@ -12,13 +12,16 @@ mod extract;
 mod observe;
 mod openapi;
 mod process;
+mod serve;
 mod unserved;
 mod v2;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use tower::ServiceBuilder;
 use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 
@@ -29,9 +32,11 @@ use crate::runtime::{ComputePool, MemoryBudget};
 use crate::telemetry::Metrics;
 use crate::types::{Clock, Entropy};
 
-/// What handlers need. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct AppState {
+pub use serve::serve;
+
+/// What handlers need.
+#[derive(Debug)]
+pub struct App {
     /// The engine.
     pub engine: Engine,
     /// Valid keys.
@@ -49,6 +54,9 @@ pub struct AppState {
     /// Request ids.
     pub entropy: Arc<dyn Entropy>,
 }
+
+/// As handlers share it: one count to raise for each of the several clones that a request takes.
+type AppState = Arc<App>;
 
 pub(super) const LIVEZ: &str = "/livez";
 pub(super) const READY: &str = "/ready";
@@ -97,7 +105,8 @@ const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
 /// Builds the router: the route table, and around it, from the inside out, authentication, observation
 /// (request id, time limit, panics, errors, logs, metrics) and compression of answers.
-pub fn router(state: AppState) -> Router {
+pub fn router(app: App) -> Router {
+    let state = Arc::new(app);
     let mut routes = Router::new()
         .route(LIVEZ, get(process::live))
         .route(READY, get(process::ready))
@@ -115,24 +124,24 @@ pub fn router(state: AppState) -> Router {
         .route(METADATA_V2, get(v2::metadata_v2))
         .route(WARM, get(v2::warm))
         .route(FLUSH, post(extension::flush));
+    // One layer of all: each layer of a router is a box more that every request clones.
+    let around = ServiceBuilder::new()
+        .layer(
+            CompressionLayer::new()
+                .quality(CompressionLevel::Fastest)
+                .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)),
+        )
+        .layer(from_fn_with_state(Arc::clone(&state), observe::observe))
+        .layer(from_fn_with_state(
+            Arc::clone(&state),
+            extract::authenticate,
+        ));
     for path in unserved::PATHS {
         routes = routes.route(path, axum::routing::any(unserved::answer));
     }
     routes
         .fallback(unserved::no_such_route)
         .method_not_allowed_fallback(unserved::wrong_method)
-        .layer(axum::middleware::from_fn_with_state(
-            state.clone(),
-            extract::authenticate,
-        ))
-        .layer(axum::middleware::from_fn_with_state(
-            state.clone(),
-            observe::observe,
-        ))
-        .layer(
-            CompressionLayer::new()
-                .quality(CompressionLevel::Fastest)
-                .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)),
-        )
+        .layer(around)
         .with_state(state)
 }

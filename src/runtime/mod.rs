@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod compute;
 pub mod failpoint;
+pub mod in_place;
 pub mod memory;
 pub mod meter;
 pub mod permit;

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use elacsym::access::Keyring;
 use elacsym::config::ServerSettings;
-use elacsym::http::{AppState, router};
+use elacsym::http::{App, router};
 use elacsym::namespace::Engine;
 use elacsym::runtime::{ComputePool, MemoryBudget, SeededEntropy, SystemClock};
 use elacsym::telemetry::Metrics;
@@ -41,7 +41,7 @@ fn app_over(engine: Engine, digests: &[&str]) -> axum::Router {
         request_timeout_ms: 600_000,
         ..ServerSettings::default()
     };
-    router(AppState {
+    router(App {
         engine,
         keyring: Arc::new(Keyring::from_digests(&digests).expect("digests")),
         metrics: Arc::new(Metrics::new().expect("metrics")),

@@ -9,7 +9,7 @@ use elacsym::access::Keyring;
 use elacsym::config::ServerSettings;
 use elacsym::format::path;
 use elacsym::format::record::{self, StoreRecord};
-use elacsym::http::{AppState, router};
+use elacsym::http::{App, router};
 use elacsym::lsm::Rotation;
 use elacsym::namespace::fsck::{self, Finding};
 use elacsym::namespace::{Engine, EngineOptions, World};
@@ -114,7 +114,7 @@ impl Server {
             ..EngineOptions::default()
         };
         let engine = Engine::new(world, options);
-        let app = router(AppState {
+        let app = router(App {
             engine: engine.clone(),
             keyring: Arc::new(Keyring::from_digests(&[]).expect("no digests")),
             metrics,
