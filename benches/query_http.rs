@@ -2,7 +2,8 @@
 //! queries of a namespace with one document, so that the search itself is next to nothing.
 //!
 //! Queries alternate in rounds with `GET /livez`, what HTTP alone costs, and with the same queries asked of an engine in
-//! this process, without HTTP and JSON. Eventual reads ask the store nothing; strong ones look for the next slot of the
+//! this process, without HTTP and JSON. Once one connection asks one query at a time, so that the server goes to sleep and
+//! wakes up for each; once sixteen connections each have a query open, as under load. Eventual reads ask the store nothing; strong ones look for the next slot of the
 //! log. Linux only: elsewhere it says so.
 
 // Timing, real processes and plain sockets are what this bench is about.
@@ -25,7 +26,9 @@ use elacsym::types::document::RawValue;
 use elacsym::types::{Clock, NamespaceName};
 
 const ROUNDS: usize = 5;
-const REQUESTS_A_ROUND: usize = 5_000;
+const REQUESTS_A_ROUND: usize = 16_000;
+/// Connections with a request open at the same time.
+const OPEN: [usize; 2] = [1, 16];
 /// The kernel counts CPU time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 const START: Duration = Duration::from_secs(20);
@@ -42,9 +45,11 @@ fn main() {
             r#"{{"upsert_rows":[{{"id":1,"vector":{}}}],"distance_metric":"cosine_distance"}}"#,
             numbers(dims)
         );
-        server
-            .connect()
-            .ask("POST", &format!("/v2/namespaces/{namespace}"), &row);
+        server.connect().ask(&request(
+            "POST",
+            &format!("/v2/namespaces/{namespace}"),
+            &row,
+        ));
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let engine = runtime.block_on(engine(&folder.path().join("bucket")));
@@ -53,47 +58,50 @@ fn main() {
             r#"{{"rank_by":["vector","ANN",{vector}],"limit":10,"consistency":{{"level":"{level}"}}}}"#
         )
     };
+    let ask = |dims: usize, vector: &str, level: &str| {
+        let path = format!("/v2/namespaces/d{dims}/query");
+        request("POST", &path, &query(vector, level))
+    };
     let cases = [
-        ("GET /livez", "GET", "/livez", String::new()),
+        ("GET /livez", request("GET", "/livez", "")),
         (
             "128 dims as base64, eventual",
-            "POST",
-            "/v2/namespaces/d128/query",
-            query(&base64(128), "eventual"),
+            ask(128, &base64(128), "eventual"),
         ),
         (
             "768 dims as numbers, eventual",
-            "POST",
-            "/v2/namespaces/d768/query",
-            query(&numbers(768), "eventual"),
+            ask(768, &numbers(768), "eventual"),
         ),
         (
             "768 dims as base64, eventual",
-            "POST",
-            "/v2/namespaces/d768/query",
-            query(&base64(768), "eventual"),
+            ask(768, &base64(768), "eventual"),
         ),
         (
             "128 dims as base64, strong",
-            "POST",
-            "/v2/namespaces/d128/query",
-            query(&base64(128), "strong"),
+            ask(128, &base64(128), "strong"),
         ),
     ];
-    let mut client = server.connect();
-    let mut spent = vec![Vec::new(); cases.len()];
-    let mut alone = vec![Vec::new(); 2];
+    let mut clients: Vec<Client> = (0..OPEN[1]).map(|_| server.connect()).collect();
+    let mut spent = [(); OPEN.len()].map(|()| vec![Vec::new(); cases.len()]);
+    let mut alone = [Vec::new(), Vec::new()];
     for round in 0..=ROUNDS {
-        for ((_, method, path, body), spent) in cases.iter().zip(&mut spent) {
-            let before = server.cpu().unwrap_or_default();
-            for _ in 0..REQUESTS_A_ROUND {
-                client.ask(method, path, body);
-            }
-            let each = (server.cpu().unwrap_or_default() - before).as_secs_f64() * 1e6
-                / REQUESTS_A_ROUND as f64;
-            // The first round warms up.
-            if round > 0 {
-                spent.push(each);
+        for (open, spent) in OPEN.into_iter().zip(&mut spent) {
+            for ((_, request), spent) in cases.iter().zip(spent) {
+                let before = server.cpu().unwrap_or_default();
+                for _ in 0..REQUESTS_A_ROUND / open {
+                    for client in &mut clients[..open] {
+                        client.send(request);
+                    }
+                    for client in &mut clients[..open] {
+                        client.receive();
+                    }
+                }
+                let each = (server.cpu().unwrap_or_default() - before).as_secs_f64() * 1e6
+                    / REQUESTS_A_ROUND as f64;
+                // The first round warms up.
+                if round > 0 {
+                    spent.push(each);
+                }
             }
         }
         for (dims, spent) in [128, 768].into_iter().zip(&mut alone) {
@@ -111,24 +119,28 @@ fn main() {
             }
         }
     }
-    println!("CPU a request, microseconds, median of {ROUNDS} rounds (least, most):");
-    let names = cases.iter().map(|(name, ..)| *name);
-    let names = names.chain([
-        "128 dims, engine alone, eventual",
-        "768 dims, engine alone, eventual",
-    ]);
-    for (name, spent) in names.zip(spent.iter_mut().chain(&mut alone)) {
+    let middle = |spent: &mut Vec<f64>| {
         spent.sort_by(f64::total_cmp);
-        let (least, most) = (spent[0], spent[ROUNDS - 1]);
+        spent[ROUNDS / 2]
+    };
+    println!("CPU a request, microseconds, median of {ROUNDS} rounds (least, most):");
+    let alone = alone.map(|mut spent| middle(&mut spent));
+    for (open, spent) in OPEN.into_iter().zip(&mut spent) {
+        println!("{open} open at a time:");
+        let middles: Vec<f64> = spent.iter_mut().map(middle).collect();
+        for ((name, _), (spent, middle)) in cases.iter().zip(spent.iter().zip(&middles)) {
+            let (least, most) = (spent[0], spent[ROUNDS - 1]);
+            println!("  {name:32} {middle:6.1} ({least:.1}, {most:.1})");
+        }
         println!(
-            "{name:34} {:6.1} ({least:.1}, {most:.1})",
-            spent[ROUNDS / 2]
+            "  HTTP and JSON: {:.1} at 128 dims as base64, {:.1} at 768 dims as numbers",
+            middles[1] - alone[0],
+            middles[2] - alone[1]
         );
     }
     println!(
-        "HTTP and JSON: {:.1} at 128 dims as base64, {:.1} at 768 dims as numbers",
-        spent[1][ROUNDS / 2] - alone[0][ROUNDS / 2],
-        spent[2][ROUNDS / 2] - alone[1][ROUNDS / 2]
+        "engine alone, eventual: {:.1} at 128 dims, {:.1} at 768 dims",
+        alone[0], alone[1]
     );
 }
 
@@ -259,20 +271,22 @@ struct Client {
 }
 
 impl Client {
-    /// Sends a request and reads all of its answer, which must be a 200.
-    fn ask(&mut self, method: &str, path: &str, body: &str) {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer key\r\n\
-             content-type: application/json\r\naccept-encoding: identity\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+    /// Sends a request and reads its answer.
+    fn ask(&mut self, request: &str) {
+        self.send(request);
+        self.receive();
+    }
+
+    fn send(&mut self, request: &str) {
         let stream = self.reader.get_mut();
-        stream
-            .write_all(format!("{head}{body}").as_bytes())
-            .expect("sent");
+        stream.write_all(request.as_bytes()).expect("sent");
+    }
+
+    /// Reads all of an answer, which must be a 200.
+    fn receive(&mut self) {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a status");
-        assert!(line.starts_with("HTTP/1.1 200"), "{method} {path}: {line}");
+        assert!(line.starts_with("HTTP/1.1 200"), "{line}");
         let mut length = 0;
         loop {
             line.clear();
@@ -289,4 +303,13 @@ impl Client {
         let mut answer = vec![0; length];
         self.reader.read_exact(&mut answer).expect("an answer");
     }
+}
+
+/// The text of a request.
+fn request(method: &str, path: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer key\r\n\
+         content-type: application/json\r\naccept-encoding: identity\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
