@@ -3,6 +3,7 @@
 use std::io::{Cursor, Read};
 
 use axum::body::Body;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -44,50 +45,56 @@ pub(super) struct Paid {
     _permits: Vec<Permit>,
 }
 
-/// Reads a body.
-///
-/// Errors: 413 over the limit, as sent or decoded; 415 for an unknown `Content-Encoding`; 400 for broken
-/// gzip or a body that breaks off; 408 for one that stalls; 503 where there is no memory for it.
-pub(super) async fn read(
-    state: &AppState,
-    headers: &HeaderMap,
-    body: Body,
-) -> std::result::Result<Payload, Problem> {
-    let gzip = is_gzip(headers)?;
-    let limit = state
-        .settings
-        .max_body_bytes
-        .min(limits::REQUEST_BODY_BYTES_MAX as u64);
-    let sent = receive(state, headers, body, limit).await?;
-    if !gzip {
-        return Ok(sent);
+impl FromRequest<AppState> for Payload {
+    type Rejection = Problem;
+
+    /// Reads the body.
+    ///
+    /// Errors: 413 over the limit, as sent or decoded; 415 for an unknown `Content-Encoding`; 400 for broken
+    /// gzip or a body that breaks off; 408 for one that stalls; 503 where there is no memory for it.
+    async fn from_request(
+        request: Request,
+        state: &AppState,
+    ) -> std::result::Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let gzip = is_gzip(&parts.headers)?;
+        let limit = state
+            .settings
+            .max_body_bytes
+            .min(limits::REQUEST_BODY_BYTES_MAX as u64);
+        let sent = receive(state, &parts.headers, body, limit).await?;
+        if !gzip {
+            return Ok(sent);
+        }
+        Ok(gunzip(state, sent, limit).await?)
     }
-    Ok(gunzip(state, sent, limit).await?)
 }
 
-/// Runs `parse` over a body: on the compute pool if the body is large.
-///
-/// What it allocates is counted by the meter. Cancel safe: a parse that has begun goes on and pays until its
-/// end.
-pub(super) async fn parse<T: Send + 'static>(
-    state: &AppState,
-    payload: Payload,
-    parse: impl FnOnce(&[u8], &Meter) -> Result<T> + Send + 'static,
-) -> Result<(T, Paid)> {
-    let held = payload.permits.iter().map(Permit::bytes).sum();
-    let limit = PARSED_BYTES_BASE + PARSED_TIMES_MAX * payload.bytes.len() as u64;
-    let meter = Meter::new(state.budget.clone(), held, limit);
-    let inline = payload.bytes.len() <= INLINE_BYTES_MAX;
-    let work = move || {
-        let Payload { bytes, mut permits } = payload;
-        let parsed = parse(&bytes, &meter)?;
-        permits.extend(meter.into_permits());
-        Ok((parsed, Paid { _permits: permits }))
-    };
-    if inline {
-        return work();
+impl Payload {
+    /// Runs `parse` over the body: on the compute pool if it is large.
+    ///
+    /// What it allocates is counted by the meter. Cancel safe: a parse that has begun goes on and pays until its
+    /// end.
+    pub(super) async fn parse<T: Send + 'static>(
+        self,
+        state: &AppState,
+        parse: impl FnOnce(&[u8], &Meter) -> Result<T> + Send + 'static,
+    ) -> Result<(T, Paid)> {
+        let held = self.permits.iter().map(Permit::bytes).sum();
+        let limit = PARSED_BYTES_BASE + PARSED_TIMES_MAX * self.bytes.len() as u64;
+        let meter = Meter::new(state.budget.clone(), held, limit);
+        let inline = self.bytes.len() <= INLINE_BYTES_MAX;
+        let work = move || {
+            let Self { bytes, mut permits } = self;
+            let parsed = parse(&bytes, &meter)?;
+            permits.extend(meter.into_permits());
+            Ok((parsed, Paid { _permits: permits }))
+        };
+        if inline {
+            return work();
+        }
+        state.compute.run(work).await?
     }
-    state.compute.run(work).await?
 }
 
 fn is_gzip(headers: &HeaderMap) -> std::result::Result<bool, Problem> {

@@ -1,12 +1,13 @@
 //! The compatible data plane: each handler parses, calls the engine once, encodes.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::AppState;
+use super::body::Payload;
 use super::dto::namespace::{MetadataVersion, list_view, metadata_view, parse_list, schema_view};
 use super::dto::query::parse_query;
 use super::dto::recall::{encode_recall, parse_recall};
@@ -17,7 +18,6 @@ use super::dto::write::parse_write;
 use super::dto::written::encode_write;
 use super::error::Problem;
 use super::extract::{Namespace, Started, idempotency_key, idempotency_text};
-use super::{AppState, body};
 use crate::error::Error;
 use crate::query::reply::Found;
 use crate::runtime::Meter;
@@ -30,15 +30,15 @@ pub(super) async fn write(
     started: Started,
     Namespace(name): Namespace,
     headers: HeaderMap,
-    body: Body,
+    sent: Payload,
 ) -> Answer {
     let key = idempotency_text(&headers)?;
-    let payload = body::read(&state, &headers, body).await?;
-    let ((batch, key), _paid) = body::parse(&state, payload, move |bytes, meter| {
-        let batch = parse_write(bytes, meter)?;
-        Ok((batch, key.map(|text| idempotency_key(&text, bytes))))
-    })
-    .await?;
+    let ((batch, key), _paid) = sent
+        .parse(&state, move |bytes, meter| {
+            let batch = parse_write(bytes, meter)?;
+            Ok((batch, key.map(|text| idempotency_key(&text, bytes))))
+        })
+        .await?;
     let conditional = batch.asks_documents();
     let outcome = state.engine.write(&name, batch, key).await?;
     let elapsed_ms = started.elapsed_ms(&state);
@@ -50,11 +50,9 @@ pub(super) async fn query(
     State(state): State<AppState>,
     started: Started,
     Namespace(name): Namespace,
-    headers: HeaderMap,
-    body: Body,
+    sent: Payload,
 ) -> Answer {
-    let payload = body::read(&state, &headers, body).await?;
-    let (body, _paid) = body::parse(&state, payload, parse_query).await?;
+    let (body, _paid) = sent.parse(&state, parse_query).await?;
     let answers = state.engine.ask(&name, &body.asked).await?;
     let elapsed_ms = started.elapsed_ms(&state);
     let bytes = encode_query(&answers, body.encoding, body.is_multi, elapsed_ms)?;
@@ -65,11 +63,9 @@ pub(super) async fn query(
 pub(super) async fn explain(
     State(state): State<AppState>,
     Namespace(name): Namespace,
-    headers: HeaderMap,
-    body: Body,
+    sent: Payload,
 ) -> Answer {
-    let payload = body::read(&state, &headers, body).await?;
-    let (mut body, _paid) = body::parse(&state, payload, parse_query).await?;
+    let (mut body, _paid) = sent.parse(&state, parse_query).await?;
     body.asked.explain = true;
     let mut answers = state.engine.ask(&name, &body.asked).await?;
     let Some(Found::Plan(text)) = answers.found.pop() else {
@@ -82,14 +78,12 @@ pub(super) async fn explain(
 pub(super) async fn recall(
     State(state): State<AppState>,
     Namespace(name): Namespace,
-    headers: HeaderMap,
-    body: Body,
+    sent: Payload,
 ) -> Answer {
-    let payload = body::read(&state, &headers, body).await?;
     // Which vectors are searched for need not be told again: half of the bits are enough.
     let seed = state.entropy.next_u128() as u64;
     let parse = move |bytes: &[u8], meter: &Meter| parse_recall(bytes, seed, meter);
-    let (asked, _paid) = body::parse(&state, payload, parse).await?;
+    let (asked, _paid) = sent.parse(&state, parse).await?;
     let answers = state.engine.ask(&name, &asked).await?;
     Ok(json_bytes(encode_recall(&answers)?))
 }
@@ -126,11 +120,9 @@ pub(super) async fn schema(State(state): State<AppState>, Namespace(name): Names
 pub(super) async fn update_schema(
     State(state): State<AppState>,
     Namespace(name): Namespace,
-    headers: HeaderMap,
-    body: Body,
+    sent: Payload,
 ) -> Answer {
-    let payload = body::read(&state, &headers, body).await?;
-    let (spec, _paid) = body::parse(&state, payload, parse_schema_body).await?;
+    let (spec, _paid) = sent.parse(&state, parse_schema_body).await?;
     let schema = state.engine.update_schema(&name, spec).await?;
     Ok(Json(schema_view(&schema)).into_response())
 }
@@ -158,11 +150,9 @@ async fn metadata(
 pub(super) async fn update_metadata(
     State(state): State<AppState>,
     Namespace(name): Namespace,
-    headers: HeaderMap,
-    body: Body,
+    sent: Payload,
 ) -> Answer {
-    let payload = body::read(&state, &headers, body).await?;
-    let (change, _paid) = body::parse(&state, payload, parse_settings).await?;
+    let (change, _paid) = sent.parse(&state, parse_settings).await?;
     if !change.is_empty() {
         state.engine.configure(&name, change).await?;
     }
