@@ -29,6 +29,10 @@ use elacsym::store::local::LocalBucket;
 use elacsym::telemetry::Metrics;
 use elacsym::types::{Clock, Entropy};
 
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const DIMS: usize = 128;
 const ROUNDS: usize = 5;
 const SINGLES_A_ROUND: usize = 200;
