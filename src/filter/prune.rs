@@ -58,18 +58,29 @@ pub fn prune(filter: &BoundFilter, stats: &Stats) -> Verdict {
             operand,
         } => Range::of(stats, *target).map_or(Verdict::Maybe, |range| {
             let missing = matches!(comparison, Comparison::Lt | Comparison::Lte);
-            range.judge(range.compare(*comparison, operand), Verdict::of(missing))
+            let present = range.by_values(|value| compares(value, *comparison, operand));
+            let present = present.unwrap_or_else(|| range.compare(*comparison, operand));
+            range.judge(present, Verdict::of(missing))
         }),
-        BoundFilter::In { target, members } => Range::of(stats, *target)
-            .map_or(Verdict::Maybe, |range| {
-                range.judge(range.is_in(members), Verdict::Never)
-            }),
+        BoundFilter::In { target, members } => {
+            Range::of(stats, *target).map_or(Verdict::Maybe, |range| {
+                let present = range.by_values(|value| contains(members, value));
+                let present = present.unwrap_or_else(|| range.is_in(members));
+                range.judge(present, Verdict::Never)
+            })
+        }
         // Stats are of scalars alone.
         BoundFilter::AnyElement { .. } => Verdict::Maybe,
-        BoundFilter::Matches { target, pattern } => Range::of(stats, *target)
-            .map_or(Verdict::Maybe, |range| {
-                range.judge(range.starts_with(pattern.prefix()), Verdict::Never)
-            }),
+        BoundFilter::Matches { target, pattern } => {
+            Range::of(stats, *target).map_or(Verdict::Maybe, |range| {
+                let present = range.by_values(|value| match value {
+                    Bound::String(text) => Some(pattern.matches(text)),
+                    _ => None,
+                });
+                let present = present.unwrap_or_else(|| range.starts_with(pattern.prefix()));
+                range.judge(present, Verdict::Never)
+            })
+        }
     }
 }
 
@@ -89,6 +100,8 @@ fn all(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
 struct Range<'a> {
     min: Option<&'a Bound>,
     max: Option<&'a Bound>,
+    /// All values, where they are known.
+    values: Option<&'a [Bound]>,
     has_nulls: bool,
 }
 
@@ -98,11 +111,13 @@ impl<'a> Range<'a> {
             Target::Id => Some(Self {
                 min: Some(&stats.id_min),
                 max: Some(&stats.id_max),
+                values: None,
                 has_nulls: false,
             }),
             Target::Attribute(attr) => stats.attribute(attr).map(|known| Self {
                 min: known.min.as_ref(),
                 max: known.max.as_ref(),
+                values: known.values.as_deref(),
                 has_nulls: known.nulls > 0,
             }),
         }
@@ -117,6 +132,15 @@ impl<'a> Range<'a> {
             // No row at all, or stats that make no sense.
             (false, false) => Verdict::Maybe,
         }
+    }
+
+    /// The verdict on rows with a value, from a test of each value; `None` where the values are not known, or the
+    /// test says nothing of one.
+    fn by_values(&self, test: impl Fn(&Bound) -> Option<bool>) -> Option<Verdict> {
+        let values = self.values.filter(|values| !values.is_empty())?;
+        let mut verdicts = values.iter().map(|value| test(value).map(Verdict::of));
+        let first = verdicts.next()??;
+        verdicts.try_fold(first, |all, one| Some(all.beside(one?)))
     }
 
     /// The verdict on rows with a value.
@@ -203,6 +227,40 @@ fn one_sided(all: Option<bool>, any: Option<bool>) -> Verdict {
         (_, Some(false)) => Verdict::Never,
         _ => Verdict::Maybe,
     }
+}
+
+/// Whether a value compares so; `None` if it is of another type than the operand.
+fn compares(value: &Bound, comparison: Comparison, operand: &Value) -> Option<bool> {
+    let order = order(value, operand)?;
+    Some(match comparison {
+        Comparison::Eq => order.is_eq(),
+        Comparison::Lt => order.is_lt(),
+        Comparison::Lte => order.is_le(),
+        Comparison::Gt => order.is_gt(),
+        Comparison::Gte => order.is_ge(),
+    })
+}
+
+/// Whether a value is a member; `None` if it is of another type than the members.
+fn contains(members: &Members, value: &Bound) -> Option<bool> {
+    Some(match (members, value) {
+        (Members::Bools(wanted), Bound::Bool(value)) => wanted[usize::from(*value)],
+        (Members::Ints(sorted), Bound::Int(value) | Bound::Datetime(value)) => {
+            sorted.binary_search(value).is_ok()
+        }
+        (Members::Uints(sorted), Bound::Uint(value)) => sorted.binary_search(value).is_ok(),
+        (Members::Floats(sorted), Bound::Float(bits)) => {
+            // Members have no -0.0.
+            let value = f64::from_bits(*bits) + 0.0;
+            sorted.binary_search_by(|one| one.total_cmp(&value)).is_ok()
+        }
+        (Members::Uuids(sorted), Bound::Uuid(value)) => sorted.binary_search(value).is_ok(),
+        (Members::Strings(sorted), Bound::String(text)) => {
+            let text = text.as_str();
+            sorted.binary_search_by(|one| (**one).cmp(text)).is_ok()
+        }
+        _ => return None,
+    })
 }
 
 /// Compares a bound with an operand; `None` if they are of different types or not comparable.

@@ -98,6 +98,12 @@ pub const SEGMENT_ROWS_MAX: u64 = 1 << 31;
 pub const SEGMENT_STATS_MAX: usize = 64;
 /// Bytes of a text bound in a segment's stats.
 pub const STATS_TEXT_BYTES_MAX: usize = 64;
+/// Distinct values of an attribute that a segment's stats list at most; one with more has only its ends.
+pub const STATS_VALUES_MAX: usize = 16;
+/// Bytes of a listed value that is text.
+pub const STATS_VALUE_BYTES_MAX: usize = 32;
+/// Values listed in the stats of one segment, of all attributes together: bounds entries and manifests.
+pub const SEGMENT_VALUES_MAX: usize = 128;
 /// Tail memory from which a namespace is flushed: one segment of a size worth reading, bytes.
 pub const FLUSH_BYTES: u64 = 64 << 20;
 /// Slots after the last flush from which a namespace in a store over HTTP is flushed: bounds what an open

@@ -68,6 +68,8 @@ pub struct AttributeStats {
     /// No value is larger. `None` where no row has a value, and where no short text is an upper bound
     /// (then `min` is there).
     pub max: Option<Bound>,
+    /// All distinct values, ascending, where they are few and short; none is cut. `None` says nothing.
+    pub values: Option<Vec<Bound>>,
 }
 
 /// A value at the edge of a range. Text may be cut: a bound need not be a value.

@@ -339,6 +339,7 @@ fn segment(claim: u64, n: u32, deletions: Deletions) -> Segment {
                 nulls: 1,
                 min: Some(Bound::Int(-7)),
                 max: None,
+                values: Some([-7, 3].map(Bound::Int).to_vec()),
             }],
         },
         deletions,

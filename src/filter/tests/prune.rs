@@ -21,8 +21,15 @@ fn bound_of(value: &Value) -> Bound {
     }
 }
 
-/// Stats of rows; bounds of text are loosened as cutting it would, in the ways `loose` says.
-fn stats_of(schema: &NamespaceSchema, kind: IdKind, rows: &[Row], loose: [bool; 2]) -> Stats {
+/// Stats of rows; bounds of text are loosened as cutting it would, in the ways `loose` says. `listed` values at most
+/// are listed.
+fn stats_of(
+    schema: &NamespaceSchema,
+    kind: IdKind,
+    rows: &[Row],
+    loose: [bool; 2],
+    listed: usize,
+) -> Stats {
     let mut ids: Vec<_> = rows.iter().map(|(id, _)| id_of(kind, *id).0).collect();
     ids.sort();
     let mut scalars: Vec<_> = schema
@@ -51,11 +58,14 @@ fn stats_of(schema: &NamespaceSchema, kind: IdKind, rows: &[Row], loose: [bool; 
                 max = None;
             }
         }
+        let mut values: Vec<Bound> = present.iter().map(|value| bound_of(value)).collect();
+        values.dedup();
         AttributeStats {
             attr: one.id,
             nulls,
             min,
             max,
+            values: Some(values).filter(|values| values.len() <= listed),
         }
     });
     Stats {
@@ -75,12 +85,13 @@ proptest! {
         n_rows in 1_usize..8,
         loose in any::<[bool; 2]>(),
         forgotten in 0_usize..20,
+        listed in 0_usize..6,
     ) {
         let schema = schema(kind);
         // Few rows, so that verdicts other than `Maybe` are common.
         let rows = &rows[..n_rows.min(rows.len())];
         prop_assume!(!rows.is_empty());
-        let mut stats = stats_of(&schema, kind, rows, loose);
+        let mut stats = stats_of(&schema, kind, rows, loose, listed);
         if forgotten < stats.attributes.len() {
             stats.attributes.remove(forgotten);
         }
@@ -103,6 +114,7 @@ fn int_stats(nulls: u64, ends: Option<(i64, i64)>) -> Stats {
             nulls,
             min: ends.map(|ends| Bound::Int(ends.0)),
             max: ends.map(|ends| Bound::Int(ends.1)),
+            values: None,
         }],
     }
 }
@@ -189,6 +201,7 @@ fn prune_of_glob_knows_what_its_start_tells() {
             nulls,
             min: ends.map(|ends| Bound::String(ends.0.to_owned())),
             max: ends.and_then(|ends| ends.1.map(|max| Bound::String(max.to_owned()))),
+            values: None,
         }],
     };
     let verdict = |pattern: &str, fold_case, stats: &Stats| {
@@ -225,4 +238,54 @@ fn prune_of_glob_knows_what_its_start_tells() {
         verdict("z*", true, &text(1, Some(("bc", Some("bx"))))),
         Verdict::Maybe
     );
+}
+
+#[test]
+fn prune_of_few_values_judges_each() {
+    use crate::filter::Members;
+    use crate::filter::pattern::{Pattern, Syntax};
+    use Comparison::{Eq, Gt, Lt};
+    use Verdict::{Always, Maybe, Never};
+    let with_values = |nulls| {
+        let mut stats = int_stats(nulls, Some((1, 9)));
+        stats.attributes[0].values = Some([1, 5, 9].map(Bound::Int).to_vec());
+        stats
+    };
+    let (full, holes) = (with_values(0), with_values(1));
+    let is_in = |members: &[i64]| BoundFilter::In {
+        target: Target::Attribute(AttrId(3)),
+        members: Members::Ints(members.to_vec()),
+    };
+    for (filter, on_full, on_holes) in [
+        // Within the range, and yet nowhere.
+        (int(Eq, 4), Never, Never),
+        (int(Eq, 5), Maybe, Maybe),
+        (int(Lt, 10), Always, Always),
+        (int(Gt, 0), Always, Maybe),
+        (int(Gt, 5), Maybe, Maybe),
+        (is_in(&[2, 3, 4]), Never, Never),
+        (is_in(&[2, 5]), Maybe, Maybe),
+        // All values are members: no range says that.
+        (is_in(&[1, 2, 5, 9]), Always, Maybe),
+    ] {
+        let found = [&full, &holes].map(|stats| prune(&filter, stats));
+        assert_eq!(found, [on_full, on_holes], "{filter:?}");
+    }
+    let mut text = int_stats(0, None);
+    let word = |word: &str| Bound::String(word.to_owned());
+    text.attributes[0].min = Some(word("draft"));
+    text.attributes[0].max = Some(word("public"));
+    text.attributes[0].values = Some(["draft", "old", "public"].map(word).to_vec());
+    let matches = |pattern: &str| {
+        let compiled = Pattern::compile(pattern, Syntax::Regex).expect("a legal pattern");
+        BoundFilter::Matches {
+            target: Target::Attribute(AttrId(3)),
+            pattern: std::sync::Arc::new(compiled),
+        }
+    };
+    assert_eq!(prune(&matches("x"), &text), Never);
+    assert_eq!(prune(&matches("^old$"), &text), Maybe);
+    assert_eq!(prune(&matches("[drp]"), &text), Always);
+    // An operand of another type is not judged.
+    assert_eq!(prune(&int(Eq, 4), &text), Maybe);
 }

@@ -1,9 +1,11 @@
-//! What a segment holds at a glance: the ends of ranges, cut so that they stay short.
+//! What a segment holds at a glance: the ends of ranges, cut so that they stay short, and values where they are few.
+
+use std::cmp::Ordering;
 
 use arrow::array::{Array, RecordBatch};
 
 use crate::rows::{self, ScalarColumn, layout};
-use crate::types::{AttributeStats, AttributeType, Bound, NamespaceSchema, Stats, limits};
+use crate::types::{AttrId, AttributeStats, AttributeType, Bound, NamespaceSchema, Stats, limits};
 
 /// Computes the stats of sorted rows; `None` if there are none.
 pub(super) fn of(chunks: &[RecordBatch], schema: &NamespaceSchema) -> Option<Stats> {
@@ -16,88 +18,161 @@ pub(super) fn of(chunks: &[RecordBatch], schema: &NamespaceSchema) -> Option<Sta
             attribute.filterable && matches!(attribute.kind, AttributeType::Scalar(_))
         })
         .take(limits::SEGMENT_STATS_MAX);
+    let mut attributes: Vec<AttributeStats> = attributes
+        .map(|attribute| {
+            let columns = chunks
+                .iter()
+                .filter_map(|chunk| rows::layout::column(chunk, attribute.id));
+            of_attribute(attribute.id, columns.map(AsRef::as_ref))
+        })
+        .collect();
+    forget_excess(&mut attributes);
     Some(Stats {
         id_min: Bound::of_id(&rows::id_at(rows::id_column(first), 0)),
         id_max: Bound::of_id(&rows::id_at(rows::id_column(last), last_row)),
-        attributes: attributes
-            .map(|attribute| {
-                let columns = chunks
-                    .iter()
-                    .filter_map(|chunk| rows::layout::column(chunk, attribute.id));
-                of_attribute(attribute.id, columns.map(AsRef::as_ref))
-            })
-            .collect(),
+        attributes,
     })
 }
 
-fn of_attribute<'a>(
-    attr: crate::types::AttrId,
-    columns: impl Iterator<Item = &'a dyn Array>,
-) -> AttributeStats {
-    let mut stats = AttributeStats {
-        attr,
-        nulls: 0,
-        min: None,
-        max: None,
-    };
-    let mut ends: Option<(Bound, Bound)> = None;
+/// Lists values of the first attributes only, where all together have too many.
+fn forget_excess(attributes: &mut [AttributeStats]) {
+    let mut n_values = 0;
+    for attribute in attributes {
+        let fits = |values: &mut Vec<Bound>| n_values + values.len() <= limits::SEGMENT_VALUES_MAX;
+        attribute.values.take_if(|values| !fits(values));
+        n_values += attribute.values.as_ref().map_or(0, Vec::len);
+    }
+}
+
+fn of_attribute<'a>(attr: AttrId, columns: impl Iterator<Item = &'a dyn Array>) -> AttributeStats {
+    let (mut nulls, mut seen) = (0, None);
     for column in columns {
-        stats.nulls += column.null_count() as u64;
-        let Some((low, high)) = ScalarColumn::of(column).and_then(ends_of) else {
-            continue;
+        nulls += column.null_count() as u64;
+        let more = ScalarColumn::of(column).and_then(seen_in);
+        seen = match (seen, more) {
+            (Some(all), Some(more)) => Some(Seen::join(all, more)),
+            (all, more) => all.or(more),
         };
-        ends = Some(match ends {
-            None => (low, high),
-            Some((min, max)) => (
-                if less(&low, &min) { low } else { min },
-                if less(&max, &high) { high } else { max },
-            ),
-        });
     }
-    if let Some((min, max)) = ends {
-        stats.min = Some(cut_below(min));
-        stats.max = cut_above(max);
+    let (ends, values) = match seen {
+        Some(seen) => (Some((seen.min, seen.max)), seen.values),
+        None => (None, Some(Vec::new())),
+    };
+    let (min, max) = ends.unzip();
+    AttributeStats {
+        attr,
+        nulls,
+        min: min.map(cut_below),
+        max: max.and_then(cut_above),
+        values: values.filter(|values| values.iter().all(is_short)),
     }
-    stats
 }
 
-fn less(a: &Bound, b: &Bound) -> bool {
-    a.to_value().total_cmp(&b.to_value()).is_lt()
+/// Values of one attribute, of which there is at least one.
+#[derive(Debug)]
+struct Seen {
+    min: Bound,
+    max: Bound,
+    /// All of them, ascending, as long as they are few.
+    values: Option<Vec<Bound>>,
 }
 
-/// The smallest and the largest value of a column; `None` if it has no value.
-fn ends_of(column: ScalarColumn<'_>) -> Option<(Bound, Bound)> {
-    match column {
-        ScalarColumn::String(array) => ends(array.iter().flatten(), |text| {
-            Bound::String((*text).to_owned())
-        }),
-        ScalarColumn::Int(array) => ends(array.iter().flatten(), |value| Bound::Int(*value)),
-        ScalarColumn::Uint(array) => ends(array.iter().flatten(), |value| Bound::Uint(*value)),
-        ScalarColumn::Datetime(array) => ends(array.iter().flatten(), |ms| Bound::Datetime(*ms)),
-        ScalarColumn::Bool(array) => ends(array.iter().flatten(), |value| Bound::Bool(*value)),
-        ScalarColumn::Uuid(array) => ends(array.iter().flatten(), |bytes| {
-            Bound::Uuid(rows::ids::uuid_of(bytes))
-        }),
-        ScalarColumn::Float(array) => {
-            let mut values = array.iter().flatten();
-            let first = values.next()?;
-            let (low, high) = values.fold((first, first), |(low, high), value| {
-                (low.min(value), high.max(value))
-            });
-            Some((Bound::Float(low.to_bits()), Bound::Float(high.to_bits())))
+impl Seen {
+    fn join(self, more: Self) -> Self {
+        let union = |mut all: Vec<Bound>, more: Vec<Bound>| {
+            all.extend(more);
+            all.sort_by(order);
+            all.dedup();
+            (all.len() <= limits::STATS_VALUES_MAX).then_some(all)
+        };
+        let least = order(&more.min, &self.min).is_lt();
+        let most = order(&self.max, &more.max).is_lt();
+        Self {
+            min: if least { more.min } else { self.min },
+            max: if most { more.max } else { self.max },
+            values: self
+                .values
+                .zip(more.values)
+                .and_then(|(all, more)| union(all, more)),
         }
     }
 }
 
-fn ends<T: Ord + Copy>(
+fn order(a: &Bound, b: &Bound) -> Ordering {
+    a.to_value().total_cmp(&b.to_value())
+}
+
+fn is_short(value: &Bound) -> bool {
+    match value {
+        Bound::String(text) => text.len() <= limits::STATS_VALUE_BYTES_MAX,
+        _ => true,
+    }
+}
+
+/// What a column holds; `None` if it has no value.
+fn seen_in(column: ScalarColumn<'_>) -> Option<Seen> {
+    match column {
+        ScalarColumn::String(array) => seen(array.iter().flatten(), |text| {
+            Bound::String((*text).to_owned())
+        }),
+        ScalarColumn::Int(array) => seen(array.iter().flatten(), |value| Bound::Int(*value)),
+        ScalarColumn::Uint(array) => seen(array.iter().flatten(), |value| Bound::Uint(*value)),
+        ScalarColumn::Datetime(array) => seen(array.iter().flatten(), |ms| Bound::Datetime(*ms)),
+        ScalarColumn::Bool(array) => seen(array.iter().flatten(), |value| Bound::Bool(*value)),
+        ScalarColumn::Uuid(array) => seen(array.iter().flatten(), |bytes| {
+            Bound::Uuid(rows::ids::uuid_of(bytes))
+        }),
+        ScalarColumn::Float(array) => seen(array.iter().flatten().map(TotalOrder), |value| {
+            Bound::Float(value.0.to_bits())
+        }),
+    }
+}
+
+/// A float in the order of `f64::total_cmp`.
+#[derive(Debug, Clone, Copy)]
+struct TotalOrder(f64);
+
+impl PartialEq for TotalOrder {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for TotalOrder {}
+
+impl PartialOrd for TotalOrder {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TotalOrder {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+fn seen<T: Ord + Copy>(
     mut values: impl Iterator<Item = T>,
     bound: impl Fn(&T) -> Bound,
-) -> Option<(Bound, Bound)> {
+) -> Option<Seen> {
     let first = values.next()?;
-    let (low, high) = values.fold((first, first), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
-    Some((bound(&low), bound(&high)))
+    let (mut low, mut high) = (first, first);
+    let mut few = Some(vec![first]);
+    for value in values {
+        (low, high) = (low.min(value), high.max(value));
+        if let Some(known) = &mut few
+            && let Err(at) = known.binary_search(&value)
+        {
+            known.insert(at, value);
+        }
+        few.take_if(|known| known.len() > limits::STATS_VALUES_MAX);
+    }
+    Some(Seen {
+        min: bound(&low),
+        max: bound(&high),
+        values: few.map(|few| few.iter().map(bound).collect()),
+    })
 }
 
 /// A lower bound of at most `STATS_TEXT_BYTES_MAX` bytes: a prefix is never larger.
@@ -142,6 +217,10 @@ fn raise(character: char) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+
     use super::*;
 
     fn text(text: &str) -> Bound {
@@ -179,5 +258,62 @@ mod tests {
         let exact = "x".repeat(limits::STATS_TEXT_BYTES_MAX);
         assert_eq!(cut_above(text(&exact)), Some(text(&exact)));
         assert_eq!(cut_below(text(&exact)), text(&exact));
+    }
+
+    fn values_of(columns: &[ArrayRef]) -> Option<Vec<Bound>> {
+        of_attribute(AttrId(0), columns.iter().map(AsRef::as_ref)).values
+    }
+
+    #[test]
+    fn values_are_listed_where_they_are_few_and_short() {
+        let ints = |values: Vec<Option<i64>>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
+        let texts = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+        let (few, many) = (limits::STATS_VALUES_MAX, limits::STATS_VALUES_MAX + 1);
+        let upto = |n: usize| -> Vec<Option<i64>> { (0..n as i64).map(Some).collect() };
+        let listed = |n: i64| Some((0..n).map(Bound::Int).collect());
+        // Each once, ascending, over several chunks; nulls are no values.
+        let chunks = [
+            ints(vec![Some(2), None, Some(0)]),
+            ints(vec![Some(1), Some(2)]),
+        ];
+        assert_eq!(values_of(&chunks), listed(3));
+        assert_eq!(values_of(&[ints(vec![None])]), listed(0));
+        assert_eq!(values_of(&[ints(upto(few))]), listed(few as i64));
+        assert_eq!(values_of(&[ints(upto(many))]), None);
+        // Few in each chunk, many together.
+        let last = ints(vec![Some(few as i64)]);
+        assert_eq!(values_of(&[ints(upto(few)), last]), None);
+        let zeros: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, 1.5]));
+        let bits = [-0.0_f64, 0.0, 1.5].map(|value| Bound::Float(value.to_bits()));
+        assert_eq!(values_of(&[zeros]), Some(bits.to_vec()));
+        let short = "x".repeat(limits::STATS_VALUE_BYTES_MAX);
+        let long = format!("{short}x");
+        assert_eq!(
+            values_of(&[texts(&["b", &short])]),
+            Some(vec![text("b"), text(&short)])
+        );
+        assert_eq!(values_of(&[texts(&["b", &long])]), None);
+    }
+
+    #[test]
+    fn values_of_all_attributes_together_are_bounded() {
+        let listing = |attr: u32, n: usize| AttributeStats {
+            attr: AttrId(attr),
+            nulls: 0,
+            min: None,
+            max: None,
+            values: Some(vec![Bound::Int(0); n]),
+        };
+        let sizes = [16, 16, 16, 16, 16, 16, 16, 15, 2, 1, 1, 0];
+        let mut attributes: Vec<_> = (0..).zip(sizes).map(|(at, n)| listing(at, n)).collect();
+        forget_excess(&mut attributes);
+        let kept: Vec<Option<usize>> = attributes
+            .iter()
+            .map(|one| one.values.as_ref().map(Vec::len))
+            .collect();
+        let mut expected = sizes.map(Some);
+        // 127 are listed before it; the next one fits again.
+        (expected[8], expected[10]) = (None, None);
+        assert_eq!(kept, expected);
     }
 }

@@ -15,21 +15,49 @@ async fn flushed(bucket: &Arc<dyn Bucket>) -> Engine {
     engine
 }
 
-fn from(year: i64) -> Query {
+fn whose_year(op: CompareOp, year: i64) -> Query {
     Query {
         filter: Some(Filter::Compare {
             attribute: "year".to_owned(),
-            op: CompareOp::Gte,
+            op,
             value: RawValue::Int(year),
         }),
         ..all()
     }
 }
 
+fn from(year: i64) -> Query {
+    whose_year(CompareOp::Gte, year)
+}
+
 async fn files(bucket: &Arc<dyn Bucket>, end: &str) -> Vec<String> {
     let listed = bucket.list("", None, None).await.expect("a list");
     let keys = listed.into_iter().map(|Listed { key, .. }| key);
     keys.filter(|key| key.ends_with(end)).collect()
+}
+
+#[tokio::test]
+async fn segment_of_few_values_is_passed_over_for_a_value_between_them() {
+    let bucket = memory();
+    let engine = engine_on(Arc::clone(&bucket), 1);
+    let years = (1_i64..50).map(|id| (id, if id % 2 == 0 { 1_900 } else { 1_950 }));
+    let written = engine.write(&name(), upsert(years), None).await;
+    written.expect("a commit");
+    engine.flush(&name()).await.expect("a flush");
+    let counting = Arc::new(Counting::new(Arc::clone(&bucket)));
+    let cold = engine_on(Arc::clone(&counting) as Arc<dyn Bucket>, 2);
+    cold.query(&name(), from(2_000)).await.expect("a reply");
+    for (year, expected, passed_over) in [(1_925, 0, true), (1_950, 25, false)] {
+        let equal = whose_year(CompareOp::Eq, year);
+        let before = counting.snapshot();
+        let reply = cold.query(&name(), equal).await.expect("a reply");
+        let cost = counting.snapshot() - before;
+        assert_eq!(reply.rows.len(), expected, "{year}");
+        let seen = reply.coverage;
+        assert_eq!(seen.segments_pruned, u64::from(passed_over), "{year}");
+        // Beyond the look for what is new.
+        assert_eq!(cost.read_bytes < 1_000, passed_over, "{year}: {cost:?}");
+    }
 }
 
 #[tokio::test]
