@@ -5,6 +5,8 @@ const LARGE: f64 = f64::from_bits((900 + 1_023) << 52);
 /// By how much: 2^-100, and back.
 const DOWN: f64 = f64::from_bits((1_023 - 100) << 52);
 const UP: f64 = f64::from_bits((1_023 + 100) << 52);
+/// Less than the last bit of any number from 1 on, scaled down: 2^-160.
+const TRACE: f64 = f64::from_bits((1_023 - 160) << 52);
 
 /// An exact sum of finite floats, rounded once when it is asked for.
 ///
@@ -43,10 +45,21 @@ impl ExactSum {
         if self.large.iter().all(|part| *part == 0.0) {
             return rounded(&self.parts);
         }
+        // Numbers below 1 could lose bits on their way down.
+        let (mut small, others): (Vec<f64>, Vec<f64>) =
+            self.parts.iter().partition(|part| part.abs() < 1.0);
         let mut all = self.large.clone();
-        self.parts
-            .iter()
-            .for_each(|part| add_to(&mut all, part * DOWN));
+        others.iter().for_each(|part| add_to(&mut all, part * DOWN));
+        if all.last().is_none_or(|top| top.abs() < LARGE * DOWN) {
+            // Most of it has cancelled out: the rest needs no scale.
+            all.iter().for_each(|part| add_to(&mut small, part * UP));
+            return rounded(&small);
+        }
+        // So far down they only decide where the others are half way, and there by their sign alone.
+        let below = rounded(&small);
+        if below != 0.0 {
+            add_to(&mut all, TRACE.copysign(below));
+        }
         rounded(&all) * UP
     }
 }
@@ -123,6 +136,36 @@ mod tests {
             f64::MIN_POSITIVE
         );
         assert_eq!(sum_of(&[f64::MAX, f64::MAX]), f64::INFINITY);
+    }
+
+    #[test]
+    fn sum_of_large_numbers_and_the_smallest_is_exact() {
+        let two_to = |exponent: i32| 2.0_f64.powi(exponent);
+        let (large, half, next) = (two_to(900), two_to(847), two_to(900) + two_to(848));
+        for small in [1e-3, 1.0, 1e-300, 5e-324] {
+            assert_eq!(sum_of(&[large, half, small]), next, "{small}");
+            assert_eq!(sum_of(&[large, half, -small]), large, "{small}");
+            assert_eq!(sum_of(&[-large, -half, -small]), -next, "{small}");
+            assert_eq!(sum_of(&[large, -large / 2.0, -large / 2.0, small]), small);
+        }
+        assert_eq!(sum_of(&[large, half]), large, "half way, to the even one");
+        assert_eq!(sum_of(&[large, half, 1.0, -0.9]), next);
+        assert_eq!(sum_of(&[large, half, -1.0, 0.9]), large);
+    }
+
+    #[test]
+    fn sums_merged_lose_nothing_however_far_below_it_lies() {
+        let rests = [1e-17, -1e-17, 5e-324, -1e300];
+        for (rest, above) in rests.into_iter().zip([1.0, 1e16, 1e280, f64::MAX]) {
+            let mut merged = ExactSum::default();
+            let mut other = ExactSum::default();
+            [-above, -1e9].iter().for_each(|value| merged.add(*value));
+            [above, rest, 1e9]
+                .iter()
+                .for_each(|value| other.add(*value));
+            merged.merge(&other);
+            assert_eq!(merged.value(), rest, "{above}");
+        }
     }
 
     proptest! {

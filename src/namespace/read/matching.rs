@@ -115,3 +115,25 @@ async fn in_segment(part: Part, filter: &BoundFilter) -> Result<Vec<DocId>> {
     let read: Result<Vec<DocId>> = read.await;
     read.map_err(|error| of_segment(error, part.reader.segment()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SLACK, Smallest};
+    use crate::types::DocId;
+
+    #[test]
+    fn smallest_ids_of_more_than_memory_takes_tell_that_there_are_more() {
+        for (n_ids, more) in [(2, false), (3, true), (SLACK as u64 + 3, true)] {
+            let mut found = Smallest {
+                ids: Vec::new(),
+                most: 2,
+                more: false,
+            };
+            // Cut on the way where they are too many, and at the end once more.
+            found.extend((0..n_ids).rev().map(DocId::Uint));
+            found.cut();
+            assert_eq!(found.ids, [0, 1].map(DocId::Uint), "{n_ids}");
+            assert_eq!(found.more, more, "{n_ids}");
+        }
+    }
+}

@@ -552,3 +552,11 @@ async fn documents_by_id_are_the_live_versions_in_segments() {
         }
     }
 }
+
+#[tokio::test]
+async fn rows_looked_at_are_those_that_live() {
+    let world = World::new(&mut Seed(12)).await;
+    let found = ask(&world.spread(), &world.nearest(1)).await;
+    let looked = found.expect("an answer").looked;
+    assert_eq!(looked.scanned_rows, world.documents.len() as u64);
+}

@@ -3,7 +3,7 @@
 use super::replaced::{halved, reader};
 use super::*;
 use crate::query::reply::{Found, Total};
-use crate::query::request::{Aggregate, Ask, Fold, LimitPer, Questions, Recall};
+use crate::query::request::{Aggregate, Ask, Fold, LimitPer, OrderKey, Questions, Recall};
 use crate::types::WalSeq;
 
 async fn write(engine: &Engine, id: i64) {
@@ -215,4 +215,112 @@ async fn rows_alike_in_every_part_do_not_crowd_out_those_after() {
         assert_eq!(ids, expected, "{place}");
         engine.flush(&name()).await.expect("a flush");
     }
+}
+
+/// Of all parts of a tail the nearest win, and among equally near ones the smallest ids.
+#[tokio::test]
+async fn nearest_rows_of_a_tail_of_several_parts_come_from_each_of_them() {
+    const ROWS: i64 = 18_000;
+    let engine = engine_on(memory(), 1);
+    // Four rows lie at each place: one of every quarter.
+    for start in (0..ROWS).step_by(2_000) {
+        let rows = (start..start + 2_000).map(|id| (id, 7));
+        let mut batch = upsert(rows);
+        for (id, row) in (start..).zip(&mut batch.upserts) {
+            row.attributes[1].1 = RawValue::Numbers {
+                values: vec![(id % (ROWS / 4)) as f64, 0.0],
+                integers: true,
+            };
+        }
+        engine.write(&name(), batch, None).await.expect("a commit");
+    }
+    let query = Query {
+        rank_by: RankBy::Vector {
+            attribute: "vector".to_owned(),
+            vector: RawValue::Numbers {
+                values: vec![100.0, 0.0],
+                integers: true,
+            },
+            exact: false,
+        },
+        limit: 7,
+        include: Include::Nothing,
+        ..all()
+    };
+    let expected = [100, 4_600, 9_100, 13_600, 99, 101, 4_599].map(DocId::Uint);
+    for place in ["tail", "segment"] {
+        let reply = engine.query(&name(), query.clone()).await;
+        let rows = reply.expect("a reply").rows;
+        let ids: Vec<DocId> = rows.into_iter().map(|row| row.id).collect();
+        assert_eq!(ids, expected, "{place}");
+        engine.flush(&name()).await.expect("a flush");
+    }
+}
+
+#[tokio::test]
+async fn plan_over_dead_rows_tells_them_from_live_ones() {
+    let engine = engine_on(memory(), 1);
+    let steps = [
+        upsert((0..10).map(|id| (id, 1))),
+        // Each kills a row of the segment, and the later ones kill some of the tail too.
+        upsert((0..3).map(|id| (id, 2))),
+        upsert([(1, 3)]),
+        delete(&[2, 5]),
+    ];
+    for (step, batch) in steps.into_iter().enumerate() {
+        engine.write(&name(), batch, None).await.expect("a commit");
+        if step == 0 {
+            engine.flush(&name()).await.expect("a flush");
+        }
+    }
+    let asked = Questions {
+        explain: true,
+        ..Questions::from(all())
+    };
+    let answers = engine.ask(&name(), &asked).await.expect("an answer");
+    let [Found::Plan(plan)] = answers.found.as_slice() else {
+        panic!("another answer: {answers:?}");
+    };
+    for part in [
+        "8 rows live, 1 segments, 4 rows in the tail of which 2 are live",
+        "6 of 10 rows live, no row needs the filter",
+    ] {
+        assert!(plan.contains(part), "{part}: {plan}");
+    }
+    let described = engine.describe(&name()).await.expect("it is there");
+    assert_eq!((described.rows, described.unindexed_rows), (8, 2));
+    let coverage = answers.coverage;
+    assert_eq!((coverage.rows_total, coverage.unindexed_rows), (8, 2));
+    // A row takes 24 bytes: its id, its year and two numbers of 32 bits.
+    let bytes = (described.bytes, described.unindexed_bytes);
+    assert_eq!((bytes, coverage.bytes_total), ((8 * 24, 2 * 24), 8 * 24));
+}
+
+/// A segment of several batches: the first of them hold rows enough, and none of the last.
+#[tokio::test]
+async fn last_rows_by_id_that_a_filter_keeps_are_of_the_last_batch() {
+    const ROWS: i64 = 18_000;
+    let engine = engine_on(memory(), 1);
+    for start in (0..ROWS).step_by(6_000) {
+        let rows = (start..start + 6_000).map(|id| (id, id % 3));
+        let written = engine.write(&name(), upsert(rows), None).await;
+        written.expect("a commit");
+    }
+    engine.flush(&name()).await.expect("a flush");
+    let query = Query {
+        rank_by: RankBy::Order(vec![OrderKey {
+            attribute: "id".to_owned(),
+            descending: true,
+        }]),
+        filter: Some(Filter::Compare {
+            attribute: "year".to_owned(),
+            op: CompareOp::Eq,
+            value: RawValue::Int(0),
+        }),
+        limit: 3,
+        ..all()
+    };
+    let reply = engine.query(&name(), query).await.expect("a reply");
+    let ids: Vec<DocId> = reply.rows.into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, [17_997, 17_994, 17_991].map(DocId::Uint));
 }

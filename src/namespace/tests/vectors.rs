@@ -7,6 +7,8 @@ use serde_json::json;
 use super::json::{ask, everything, schema, upsert_json};
 use super::*;
 use crate::query::reply::{Dist, Row};
+use crate::query::request::Compute;
+use crate::vector::PreparedQuery;
 
 /// The vector attributes of these tests: name, dimensions, type.
 const VECTORS: [(&str, usize, &str); 6] = [
@@ -255,5 +257,66 @@ async fn vectors_are_rounded_where_stored_and_queries_are_not() {
         let expected = [squared(next - 1.000_5), squared(1.000_5 - 1.0)];
         assert_eq!(apart, expected, "{place}: the query as given");
         engine.flush(&name()).await.expect("a flush");
+    }
+}
+
+/// The products of these numbers round: another kernel, or another order of adding up, gives other bits.
+#[tokio::test]
+async fn distance_of_a_row_is_one_number_whether_ranked_or_computed_wherever_it_lies() {
+    const DIMS: u64 = 37;
+    let vector = |id: u64| -> Vec<f32> {
+        let component = |dim| ((id * 131 + dim * 71) % 997) as f32 / 499.0 - 1.0;
+        (0..DIMS).map(component).collect()
+    };
+    let asked = vector(1_000_003);
+    for metric in DistanceMetric::ALL {
+        let engine = engine_on(memory(), 1);
+        let write = async |ids: std::ops::Range<u64>| {
+            let row = |id| json!({"id": id, "year": id % 16, "v": vector(id)});
+            let batch = WriteBatch {
+                schema: Some(schema(&[("v", "[37]f32")])),
+                ..upsert_json(&ids.map(row).collect(), Some(metric))
+            };
+            engine.write(&name(), batch, None).await.expect("a commit");
+        };
+        write(0..160).await;
+        engine.flush(&name()).await.expect("a flush");
+        write(160..320).await;
+        // One row in 16 is compared by itself, all rows are compared in blocks.
+        let few = Filter::Compare {
+            attribute: "year".to_owned(),
+            op: CompareOp::Eq,
+            value: RawValue::Int(3),
+        };
+        let expected = PreparedQuery::new(metric, &asked);
+        for (filter, n_rows) in [(None, 320), (Some(few), 20)] {
+            let query = Query {
+                filter,
+                limit: 1_000,
+                compute: vec![(
+                    "again".to_owned(),
+                    Compute::VectorDist {
+                        attribute: "v".to_owned(),
+                        vector: RawValue::String(base64(&asked).into()),
+                    },
+                )],
+                ..nearest("v", &asked, false)
+            };
+            let rows = ask(&engine, query).await;
+            assert_eq!(rows.len(), n_rows);
+            for row in rows {
+                let DocId::Uint(id) = row.id else {
+                    panic!("an id of another kind: {}", row.id);
+                };
+                let expected = expected.distance(&vector(id)).to_bits();
+                assert_eq!(distance(&row).to_bits(), expected, "{metric:?}: {id}");
+                match row.computed.as_slice() {
+                    [(_, Dist::Distance(again))] => {
+                        assert_eq!(again.to_bits(), expected, "{metric:?}: {id}, computed");
+                    }
+                    other => panic!("other values: {other:?}"),
+                }
+            }
+        }
     }
 }

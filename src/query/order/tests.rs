@@ -162,3 +162,37 @@ fn order_by_what_has_no_order_is_refused() {
         assert!(error.message().contains(expected), "{error}");
     }
 }
+
+/// Of so many rows that some are let go on the way, the last may still be among the first, by its id alone.
+#[test]
+fn order_top_of_equal_rows_takes_one_that_comes_late_before_the_last_kept() {
+    let schema = schema();
+    let batch_of = |ids: &[u32]| {
+        let mut builder = RowsBuilder::new(&schema, ids.len());
+        for id in ids {
+            let text = format!("{id:04}");
+            let cells = [(AttrId(0), Value::String(text.as_str().into()))];
+            let id = DocId::String(text.as_str().into());
+            builder.push_row(id, &cells).expect("fits");
+        }
+        builder.finish().expect("a batch").1
+    };
+    let even: Vec<u32> = (2_000..6_000).step_by(2).collect();
+    let batches = [even.as_slice(), &[2_007]].map(batch_of);
+    let none_alike = LimitPer {
+        attributes: vec!["string".to_owned()],
+        limit: 1,
+    };
+    let none_alike = BoundPer::bind(&none_alike, &schema).expect("binds");
+    for per in [None, Some(none_alike)] {
+        let keys = bind_order(&[key("int", true)], &schema).expect("binds");
+        let by = OrderBy::Keys(keys);
+        let mut top = OrderTop::new(Arc::new(BoundOrder { by, per }), 5);
+        for (number, batch) in batches.iter().enumerate() {
+            top.offer_rows(number, batch, &RowMask::all(batch.num_rows()));
+        }
+        let kept = top.into_sorted().into_iter();
+        let found: Vec<_> = kept.map(|one| (one.batch, one.row)).collect();
+        assert_eq!(found, [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]);
+    }
+}
