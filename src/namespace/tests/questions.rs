@@ -1,9 +1,12 @@
 //! What a request sees: how fresh a state it may be, one state for all its questions, and recall over it.
 
+use serde_json::json;
+
+use super::json::{schema, upsert_json};
 use super::replaced::{halved, reader};
 use super::*;
-use crate::query::reply::{Found, Total};
-use crate::query::request::{Aggregate, Ask, Fold, LimitPer, OrderKey, Questions, Recall};
+use crate::query::reply::{Found, Group, Total};
+use crate::query::request::{Aggregate, Ask, Fold, GroupBy, LimitPer, OrderKey, Questions, Recall};
 use crate::types::WalSeq;
 
 async fn write(engine: &Engine, id: i64) {
@@ -323,4 +326,48 @@ async fn last_rows_by_id_that_a_filter_keeps_are_of_the_last_batch() {
     let reply = engine.query(&name(), query).await.expect("a reply");
     let ids: Vec<DocId> = reply.rows.into_iter().map(|row| row.id).collect();
     assert_eq!(ids, [17_997, 17_994, 17_991].map(DocId::Uint));
+}
+
+/// Zero is one key however it is signed: as a value, as an element, and twice in one list.
+#[tokio::test]
+async fn groups_of_zeros_of_either_sign_are_one() {
+    let engine = engine_on(memory(), 1);
+    let rows = json!([
+        {"id": 1, "f": 0.0, "l": [-0.0, 0.0]},
+        {"id": 2, "f": -0.0, "l": [0.0]},
+        {"id": 3, "f": -0.0, "l": [-0.0]},
+    ]);
+    let batch = WriteBatch {
+        schema: Some(schema(&[("f", "float"), ("l", "[]float")])),
+        ..upsert_json(&rows, None)
+    };
+    engine.write(&name(), batch, None).await.expect("a commit");
+    for place in ["tail", "segment"] {
+        for (attribute, each) in [("f", false), ("l", true)] {
+            let asked = Aggregate {
+                folds: vec![("n".to_owned(), Fold::Count)],
+                groups: vec![GroupBy {
+                    label: attribute.to_owned(),
+                    attribute: attribute.to_owned(),
+                    each,
+                }],
+                limit: 10,
+                filter: None,
+            };
+            let asked = Questions {
+                asks: vec![Ask::Totals(asked)],
+                ..Questions::from(all())
+            };
+            let answers = engine.ask(&name(), &asked).await.expect("an answer");
+            let [Found::Groups { groups, .. }] = answers.found.as_slice() else {
+                panic!("another answer: {answers:?}");
+            };
+            let group = Group {
+                key: vec![Value::Float(0.0)],
+                totals: vec![Total::Integer(3)],
+            };
+            assert_eq!(*groups, [group], "{place}: {attribute}");
+        }
+        engine.flush(&name()).await.expect("a flush");
+    }
 }
