@@ -3,17 +3,15 @@
 //!
 //! Queries alternate in rounds with `GET /livez`, what HTTP alone costs, and with the same queries asked of an engine in
 //! this process, without HTTP and JSON. Once one connection asks one query at a time, so that the server goes to sleep and
-//! wakes up for each; once sixteen connections each have a query open, as under load. Eventual reads ask the store nothing; strong ones look for the next slot of the
-//! log. Linux only: elsewhere it says so.
+//! wakes up for each; once sixteen connections each have a query open, as under load. Eventual reads ask the store
+//! nothing; strong ones look for the next slot of the log. Linux only: elsewhere it says so.
 
 // Timing, real processes and plain sockets are what this bench is about.
 #![allow(clippy::disallowed_methods)]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+mod support;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,13 +23,12 @@ use elacsym::telemetry::Metrics;
 use elacsym::types::document::RawValue;
 use elacsym::types::{Clock, NamespaceName};
 
+use support::{Client, Server, cpu_of, request};
+
 const ROUNDS: usize = 5;
 const REQUESTS_A_ROUND: usize = 16_000;
 /// Connections with a request open at the same time.
 const OPEN: [usize; 2] = [1, 16];
-/// The kernel counts CPU time in hundredths of a second.
-const TICK: Duration = Duration::from_millis(10);
-const START: Duration = Duration::from_secs(20);
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -181,16 +178,6 @@ fn eventual(dims: usize) -> Query {
     }
 }
 
-/// User and system time of a process so far.
-fn cpu_of(process: &str) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // After the name, which may hold anything, the fields 3 and on; 14 and 15 are the times.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: u32 = fields.next()?.parse().ok()?;
-    let system: u32 = fields.next()?.parse().ok()?;
-    Some(TICK * (user + system))
-}
-
 fn values(dims: usize) -> Vec<f32> {
     (0..dims)
         .map(|at| ((at * 7919 % 1000) as f32).mul_add(0.001, -0.4567))
@@ -207,109 +194,4 @@ fn base64(dims: usize) -> String {
         .flat_map(|value| value.to_le_bytes())
         .collect();
     format!("\"{}\"", STANDARD.encode(bytes))
-}
-
-/// A server process of its own; it ends with this.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(folder: &std::path::Path) -> Self {
-        // A port that was free a moment ago.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
-            .expect("a port")
-            .local_addr()
-            .expect("an address");
-        let child = Command::new(env!("CARGO_BIN_EXE_elacsym"))
-            .arg("serve")
-            .env("ELACSYM_SERVER__LISTEN", address.to_string())
-            .env(
-                "ELACSYM_STORAGE__URL",
-                format!("file://{}", folder.join("bucket").display()),
-            )
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        let server = Self {
-            child,
-            address: address.to_string(),
-        };
-        let began = Instant::now();
-        while TcpStream::connect(&server.address).is_err() {
-            assert!(began.elapsed() < START, "the server does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        server
-    }
-
-    fn connect(&self) -> Client {
-        let stream = TcpStream::connect(&self.address).expect("a connection");
-        stream.set_nodelay(true).expect("an option");
-        Client {
-            reader: BufReader::new(stream),
-        }
-    }
-
-    /// Its CPU time so far.
-    fn cpu(&self) -> Option<Duration> {
-        cpu_of(&self.child.id().to_string())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct Client {
-    reader: BufReader<TcpStream>,
-}
-
-impl Client {
-    /// Sends a request and reads its answer.
-    fn ask(&mut self, request: &str) {
-        self.send(request);
-        self.receive();
-    }
-
-    fn send(&mut self, request: &str) {
-        let stream = self.reader.get_mut();
-        stream.write_all(request.as_bytes()).expect("sent");
-    }
-
-    /// Reads all of an answer, which must be a 200.
-    fn receive(&mut self) {
-        let mut line = String::new();
-        self.reader.read_line(&mut line).expect("a status");
-        assert!(line.starts_with("HTTP/1.1 200"), "{line}");
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.reader.read_line(&mut line).expect("a header");
-            if line == "\r\n" {
-                break;
-            }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().expect("a number");
-            }
-        }
-        let mut answer = vec![0; length];
-        self.reader.read_exact(&mut answer).expect("an answer");
-    }
-}
-
-/// The text of a request.
-fn request(method: &str, path: &str, body: &str) -> String {
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer key\r\n\
-         content-type: application/json\r\naccept-encoding: identity\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
 }
