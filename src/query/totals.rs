@@ -3,10 +3,13 @@
 //! Parts of a scan are merged, and give what one scan of everything would: sums are exact, and a part
 //! keeps the first groups by key, of which no other part can make more than the first.
 
-use std::collections::BTreeMap;
+mod groups;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch};
+
+use groups::Groups;
 
 use super::exact::ExactSum;
 use super::key;
@@ -181,18 +184,16 @@ impl Running {
 #[derive(Debug, Clone)]
 pub struct Totals {
     plan: Arc<BoundTotals>,
-    /// By key; one with an empty key where there is but one group.
-    groups: BTreeMap<Box<[u8]>, Vec<Running>>,
-    key_bytes: usize,
+    /// One with an empty key where there is but one group.
+    groups: Groups,
 }
 
 impl Totals {
     /// Begins with no rows.
     pub fn new(plan: Arc<BoundTotals>) -> Self {
         Self {
+            groups: Groups::new(plan.folds.len()),
             plan,
-            groups: BTreeMap::new(),
-            key_bytes: 0,
         }
     }
 
@@ -202,7 +203,7 @@ impl Totals {
         let counted =
             plan.groups.is_empty() && plan.folds.iter().all(|fold| *fold == BoundFold::Count);
         if counted {
-            for running in self.all(&plan) {
+            for running in self.all(&plan).iter_mut() {
                 if let Running::Count(count) = running {
                     *count += n_rows as u64;
                 }
@@ -260,9 +261,10 @@ impl Totals {
 
     /// The one group there is without keys.
     fn all(&mut self, plan: &BoundTotals) -> &mut [Running] {
-        self.groups
-            .entry(Box::default())
-            .or_insert_with(|| begin(plan))
+        if self.groups.len() == 0 {
+            self.groups.insert(Arc::default(), begin(plan));
+        }
+        self.groups.get_mut(&[]).unwrap_or_default()
     }
 
     fn add_to(
@@ -275,9 +277,11 @@ impl Totals {
         if let Some(group) = self.groups.get_mut(key) {
             add(group, folds, row);
         } else if self.enters(plan, key) {
-            let mut group = begin(plan);
-            add(&mut group, folds, row);
-            self.insert(plan, key.into(), group)?;
+            self.groups.insert(key.into(), begin(plan));
+            if let Some(group) = self.groups.get_mut(key) {
+                add(group, folds, row);
+            }
+            self.cut(plan)?;
         }
         Ok(())
     }
@@ -285,19 +289,15 @@ impl Totals {
     /// Whether a group with a new key is among the first.
     fn enters(&self, plan: &BoundTotals, key: &[u8]) -> bool {
         let full = self.groups.len() >= plan.limit;
-        let last = self.groups.last_key_value();
-        !full || last.is_some_and(|(last, _)| *key < **last)
+        !full || self.groups.last_key().is_some_and(|last| key < last)
     }
 
-    fn insert(&mut self, plan: &BoundTotals, key: Box<[u8]>, group: Vec<Running>) -> Result<()> {
-        self.key_bytes += key.len();
-        self.groups.insert(key, group);
-        if self.groups.len() > plan.limit
-            && let Some((key, _)) = self.groups.pop_last()
-        {
-            self.key_bytes -= key.len();
+    /// Lets go what is beyond the limit. Errors: `InvalidRequest` where the keys that stay take too much memory.
+    fn cut(&mut self, plan: &BoundTotals) -> Result<()> {
+        if self.groups.len() > plan.limit {
+            self.groups.pop_last();
         }
-        if self.key_bytes > limits::GROUPED_KEY_BYTES_MAX {
+        if self.groups.key_bytes() > limits::GROUPED_KEY_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "the keys of the groups are too long: expected at most {} bytes together",
                 limits::GROUPED_KEY_BYTES_MAX
@@ -308,14 +308,19 @@ impl Totals {
 
     /// Takes over what another part of the same scan found. Errors: as `offer_rows`.
     pub fn merge(&mut self, other: Self) -> Result<()> {
+        if self.groups.len() == 0 {
+            self.groups = other.groups;
+            return Ok(());
+        }
         let plan = Arc::clone(&self.plan);
-        for (key, more) in other.groups {
-            if let Some(group) = self.groups.get_mut(&key) {
-                for (running, more) in group.iter_mut().zip(&more) {
+        for (key, more) in other.groups.iter() {
+            if let Some(group) = self.groups.get_mut(key) {
+                for (running, more) in group.iter_mut().zip(more) {
                     running.merge(more);
                 }
-            } else if self.enters(&plan, &key) {
-                self.insert(&plan, key, more)?;
+            } else if self.enters(&plan, key) {
+                self.groups.insert(Arc::clone(key), more.iter().cloned());
+                self.cut(&plan)?;
             } else {
                 // The rest have larger keys still.
                 break;
@@ -350,13 +355,12 @@ impl Totals {
     }
 }
 
-fn begin(plan: &BoundTotals) -> Vec<Running> {
-    let folds = plan.folds.iter().map(|fold| match fold {
+fn begin(plan: &BoundTotals) -> impl Iterator<Item = Running> {
+    plan.folds.iter().map(|fold| match fold {
         BoundFold::Count => Running::Count(0),
         BoundFold::Integers(_) => Running::Integers(0),
         BoundFold::Floats(_) => Running::Floats(ExactSum::default()),
-    });
-    folds.collect()
+    })
 }
 
 fn totals_of(group: &[Running], plan: &BoundTotals) -> Result<Vec<Total>> {

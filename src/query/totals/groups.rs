@@ -1,0 +1,90 @@
+//! Groups by their keys: found by hash, in order when they end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Running;
+use crate::types::RowMap;
+
+/// The running numbers of some groups.
+#[derive(Debug, Clone)]
+pub(super) struct Groups {
+    /// Numbers of a group.
+    width: usize,
+    /// In the order of the keys.
+    places: BTreeMap<Arc<[u8]>, usize>,
+    /// The same, to be found quickly: rows of a group are many.
+    found: RowMap<Arc<[u8]>, usize>,
+    /// `width` numbers for each place.
+    running: Vec<Running>,
+    /// Places whose groups were let go.
+    free: Vec<usize>,
+    key_bytes: usize,
+}
+
+impl Groups {
+    /// Begins with none; each group has `width` numbers.
+    pub(super) fn new(width: usize) -> Self {
+        Self {
+            width,
+            places: BTreeMap::new(),
+            found: RowMap::default(),
+            running: Vec::new(),
+            free: Vec::new(),
+            key_bytes: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Bytes of all keys.
+    pub(super) fn key_bytes(&self) -> usize {
+        self.key_bytes
+    }
+
+    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<&mut [Running]> {
+        let place = *self.found.get(key)?;
+        self.running.get_mut(place..place + self.width)
+    }
+
+    pub(super) fn last_key(&self) -> Option<&[u8]> {
+        self.places.last_key_value().map(|(key, _)| &**key)
+    }
+
+    /// Adds a group that is not there yet, with its numbers.
+    pub(super) fn insert(&mut self, key: Arc<[u8]>, numbers: impl Iterator<Item = Running>) {
+        let place = match self.free.pop() {
+            Some(place) => {
+                let old = self.running.iter_mut().skip(place).take(self.width);
+                old.zip(numbers).for_each(|(old, new)| *old = new);
+                place
+            }
+            None => {
+                let place = self.running.len();
+                self.running.extend(numbers);
+                place
+            }
+        };
+        self.key_bytes += key.len();
+        self.places.insert(Arc::clone(&key), place);
+        self.found.insert(key, place);
+    }
+
+    /// Lets the group with the last key go.
+    pub(super) fn pop_last(&mut self) {
+        if let Some((key, place)) = self.places.pop_last() {
+            self.key_bytes -= key.len();
+            self.found.remove(&key);
+            self.free.push(place);
+        }
+    }
+
+    /// The groups by ascending key.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, &[Running])> {
+        self.places
+            .iter()
+            .filter_map(|(key, place)| Some((key, self.running.get(*place..*place + self.width)?)))
+    }
+}
