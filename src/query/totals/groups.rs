@@ -88,3 +88,37 @@ impl Groups {
             .filter_map(|(key, place)| Some((key, self.running.get(*place..*place + self.width)?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(numbers: [u64; 2]) -> impl Iterator<Item = Running> {
+        numbers.into_iter().map(Running::Count)
+    }
+
+    fn listed(groups: &Groups) -> Vec<(&[u8], Vec<Running>)> {
+        let groups = groups.iter();
+        groups
+            .map(|(key, numbers)| (&**key, numbers.to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn group_in_the_place_of_one_let_go_has_its_own_numbers() {
+        let mut groups = Groups::new(2);
+        for (key, numbers) in [("b", [1, 2]), ("d", [3, 4]), ("c", [5, 6])] {
+            groups.insert(key.as_bytes().into(), counts(numbers));
+        }
+        groups.pop_last();
+        assert!(groups.get_mut(b"d").is_none());
+        groups.insert(b"aa".as_slice().into(), counts([7, 8]));
+        let expected: [(&[u8], [u64; 2]); 3] = [(b"aa", [7, 8]), (b"b", [1, 2]), (b"c", [5, 6])];
+        let expected = expected.map(|(key, numbers)| (key, counts(numbers).collect()));
+        assert_eq!(listed(&groups), expected);
+        let found = groups.get_mut(b"aa").map(|numbers| numbers.to_vec());
+        assert_eq!(found, Some(counts([7, 8]).collect()));
+        assert_eq!((groups.len(), groups.key_bytes()), (3, 4));
+        assert_eq!(groups.last_key(), Some(b"c".as_slice()));
+    }
+}
