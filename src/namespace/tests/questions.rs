@@ -190,6 +190,17 @@ async fn recall_searches_by_vectors_of_live_documents_for_those_the_filter_keeps
     assert_eq!(searched, live, "each live document's vector, once");
 }
 
+/// Asks before and after a flush.
+async fn assert_found_in_tail_and_segment(engine: &Engine, query: &Query, expected: &[DocId]) {
+    for place in ["tail", "segment"] {
+        let reply = engine.query(&name(), query.clone()).await;
+        let rows = reply.expect("a reply").rows;
+        let ids: Vec<DocId> = rows.into_iter().map(|row| row.id).collect();
+        assert_eq!(ids, expected, "{place}");
+        engine.flush(&name()).await.expect("a flush");
+    }
+}
+
 /// The first rows of every batch of a segment, and of every part of a tail, are alike: cut without the limit,
 /// they would crowd out what comes after.
 #[tokio::test]
@@ -211,13 +222,7 @@ async fn rows_alike_in_every_part_do_not_crowd_out_those_after() {
         ..all()
     };
     let expected = [0, 1, ALIKE, ALIKE + 1, ALIKE + 2].map(|id| DocId::Uint(id.unsigned_abs()));
-    for place in ["tail", "segment"] {
-        let reply = engine.query(&name(), query.clone()).await;
-        let rows = reply.expect("a reply").rows;
-        let ids: Vec<DocId> = rows.into_iter().map(|row| row.id).collect();
-        assert_eq!(ids, expected, "{place}");
-        engine.flush(&name()).await.expect("a flush");
-    }
+    assert_found_in_tail_and_segment(&engine, &query, &expected).await;
 }
 
 /// Of all parts of a tail the nearest win, and among equally near ones the smallest ids.
@@ -251,13 +256,7 @@ async fn nearest_rows_of_a_tail_of_several_parts_come_from_each_of_them() {
         ..all()
     };
     let expected = [100, 4_600, 9_100, 13_600, 99, 101, 4_599].map(DocId::Uint);
-    for place in ["tail", "segment"] {
-        let reply = engine.query(&name(), query.clone()).await;
-        let rows = reply.expect("a reply").rows;
-        let ids: Vec<DocId> = rows.into_iter().map(|row| row.id).collect();
-        assert_eq!(ids, expected, "{place}");
-        engine.flush(&name()).await.expect("a flush");
-    }
+    assert_found_in_tail_and_segment(&engine, &query, &expected).await;
 }
 
 #[tokio::test]
