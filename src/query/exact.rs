@@ -43,7 +43,8 @@ impl ExactSum {
     /// The sum, to the nearest float; infinite where it is beyond the largest.
     pub fn value(&self) -> f64 {
         if self.large.iter().all(|part| *part == 0.0) {
-            return rounded(&self.parts);
+            // A zero has no sign: not every reader of the numbers keeps that of its parts.
+            return rounded(&self.parts) + 0.0;
         }
         // Numbers below 1 could lose bits on their way down.
         let (mut small, others): (Vec<f64>, Vec<f64>) =

@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use crate::rows::ScalarColumn;
-use crate::types::{ScalarType, Timestamp, Value};
+use crate::types::{ScalarType, Timestamp, Value, order_bits};
 
 /// Appends the value of a row; no column is a missing value.
 pub(super) fn encode(column: Option<ScalarColumn<'_>>, row: usize, out: &mut Vec<u8>) {
@@ -17,12 +17,35 @@ pub(super) fn encode(column: Option<ScalarColumn<'_>>, row: usize, out: &mut Vec
     out.push(1);
     match column {
         ScalarColumn::Bool(array) => out.push(u8::from(array.value(row))),
-        ScalarColumn::Int(array) => out.extend(signed(array.value(row))),
-        ScalarColumn::Datetime(array) => out.extend(signed(array.value(row))),
+        ScalarColumn::Int(array) => out.extend(order_bits::of_int(array.value(row)).to_be_bytes()),
+        ScalarColumn::Datetime(array) => {
+            out.extend(order_bits::of_int(array.value(row)).to_be_bytes())
+        }
         ScalarColumn::Uint(array) => out.extend(array.value(row).to_be_bytes()),
-        ScalarColumn::Float(array) => out.extend(float(array.value(row))),
+        ScalarColumn::Float(array) => {
+            out.extend(order_bits::of_float(array.value(row)).to_be_bytes())
+        }
         ScalarColumn::Uuid(array) => out.extend(array.value(row)),
         ScalarColumn::String(array) => text(array.value(row), out),
+    }
+}
+
+/// Appends a single value as [`encode`] does; what is none counts as missing.
+pub(super) fn encode_value(value: &Value, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(1);
+    match value {
+        Value::Bool(value) => out.push(u8::from(*value)),
+        Value::Int(value) => out.extend(order_bits::of_int(*value).to_be_bytes()),
+        Value::Datetime(value) => out.extend(order_bits::of_int(value.0).to_be_bytes()),
+        Value::Uint(value) => out.extend(value.to_be_bytes()),
+        Value::Float(value) => out.extend(order_bits::of_float(*value).to_be_bytes()),
+        Value::Uuid(value) => out.extend(value.as_bytes()),
+        Value::String(value) => text(value, out),
+        Value::Null | Value::Array(_) | Value::Bytes(_) | Value::Sparse(_) | Value::Vector(_) => {
+            out.truncate(start);
+            out.push(0);
+        }
     }
 }
 
@@ -31,18 +54,13 @@ pub(super) fn decode(kind: ScalarType, key: &mut &[u8]) -> Option<Value> {
     if take::<1>(key)? == [0] {
         return Some(Value::Null);
     }
-    let from_signed = |bytes| (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed();
+    let from_signed = |bytes| order_bits::to_int(u64::from_be_bytes(bytes));
     Some(match kind {
         ScalarType::Bool => Value::Bool(take::<1>(key)? == [1]),
         ScalarType::Int => Value::Int(from_signed(take(key)?)),
         ScalarType::Datetime => Value::Datetime(Timestamp(from_signed(take(key)?))),
         ScalarType::Uint => Value::Uint(u64::from_be_bytes(take(key)?)),
-        ScalarType::Float => {
-            let bits = u64::from_be_bytes(take(key)?);
-            let negative = bits >> 63 == 0;
-            let bits = if negative { !bits } else { bits ^ (1 << 63) };
-            Value::Float(f64::from_bits(bits))
-        }
+        ScalarType::Float => Value::Float(order_bits::to_float(u64::from_be_bytes(take(key)?))),
         ScalarType::Uuid => Value::Uuid(Uuid::from_bytes(take(key)?)),
         ScalarType::String => Value::String(take_text(key)?.into()),
     })
@@ -73,17 +91,6 @@ fn take_text(key: &mut &[u8]) -> Option<String> {
             [] => return None,
         }
     }
-}
-
-fn signed(value: i64) -> [u8; 8] {
-    (value.cast_unsigned() ^ (1 << 63)).to_be_bytes()
-}
-
-/// Positive floats get their sign turned, negative ones every bit; `-0.0` counts as `0.0`.
-fn float(value: f64) -> [u8; 8] {
-    let bits = (value + 0.0).to_bits();
-    let negative = bits >> 63 == 1;
-    (if negative { !bits } else { bits ^ (1 << 63) }).to_be_bytes()
 }
 
 fn text(value: &str, out: &mut Vec<u8>) {

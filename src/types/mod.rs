@@ -9,6 +9,7 @@ pub mod filter;
 pub mod id;
 pub mod limits;
 pub mod map;
+pub mod order_bits;
 pub mod schema;
 pub mod segment;
 pub mod sequence;

@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use arrow::array::{Array, RecordBatch};
 
 use crate::rows::{self, ScalarColumn, layout};
-use crate::types::{AttrId, AttributeStats, AttributeType, Bound, NamespaceSchema, Stats, limits};
+use crate::types::{
+    AttrId, AttributeStats, AttributeType, Bound, NamespaceSchema, Stats, limits, order_bits,
+};
 
 /// Computes the stats of sorted rows; `None` if there are none.
 pub(super) fn of(chunks: &[RecordBatch], schema: &NamespaceSchema) -> Option<Stats> {
@@ -122,33 +124,12 @@ fn seen_in(column: ScalarColumn<'_>) -> Option<Seen> {
         ScalarColumn::Uuid(array) => seen(array.iter().flatten(), |bytes| {
             Bound::Uuid(rows::ids::uuid_of(bytes))
         }),
-        ScalarColumn::Float(array) => seen(array.iter().flatten().map(TotalOrder), |value| {
-            Bound::Float(value.0.to_bits())
-        }),
-    }
-}
-
-/// A float in the order of `f64::total_cmp`.
-#[derive(Debug, Clone, Copy)]
-struct TotalOrder(f64);
-
-impl PartialEq for TotalOrder {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for TotalOrder {}
-
-impl PartialOrd for TotalOrder {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for TotalOrder {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
+        ScalarColumn::Float(array) => {
+            let bits = array.iter().flatten().map(order_bits::of_float);
+            seen(bits, |bits| {
+                Bound::Float(order_bits::to_float(*bits).to_bits())
+            })
+        }
     }
 }
 
@@ -284,7 +265,8 @@ mod tests {
         let last = ints(vec![Some(few as i64)]);
         assert_eq!(values_of(&[ints(upto(few)), last]), None);
         let zeros: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, 1.5]));
-        let bits = [-0.0_f64, 0.0, 1.5].map(|value| Bound::Float(value.to_bits()));
+        // A zero has no sign.
+        let bits = [0.0_f64, 1.5].map(|value| Bound::Float(value.to_bits()));
         assert_eq!(values_of(&[zeros]), Some(bits.to_vec()));
         let short = "x".repeat(limits::STATS_VALUE_BYTES_MAX);
         let long = format!("{short}x");
