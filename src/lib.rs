@@ -5,7 +5,7 @@
 //! | floor | folders | may know |
 //! |---|---|---|
 //! | 0 words | `error`, `types`, `config` | nothing |
-//! | 1 cores | `rows`, `vector`, `filter`, `lsm`, `query`, `format` | words; no IO, clock, randomness |
+//! | 1 cores | `rows`, `vector`, `filter`, `index`, `lsm`, `query`, `format` | words; no IO, clock, randomness |
 //! | 2 world | `store`, `telemetry`, `runtime` | the machine and the bucket |
 //! | 3 durable parts | `wal`, `manifest` | objects of one namespace |
 //! | 4 engine | `namespace`, `background`, `access` | what requests mean, and what nobody asked for |
@@ -23,6 +23,7 @@ pub mod error;
 pub mod filter;
 pub mod format;
 pub mod http;
+pub mod index;
 pub mod lsm;
 pub mod manifest;
 pub mod namespace;

@@ -22,7 +22,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "query",
         &["error", "types", "rows", "filter", "vector", "index"],
     ),
-    ("format", &["error", "types", "rows", "lsm"]),
+    ("format", &["error", "types", "rows", "index", "lsm"]),
     // 2 world
     ("telemetry", &["error", "types", "config"]),
     ("runtime", &["error", "types", "config", "telemetry"]),

@@ -19,6 +19,7 @@ use super::vectors::VectorPages;
 use crate::error::Result;
 use crate::format::frame::{self, Cursor, ObjectKind, corrupt};
 use crate::format::json;
+use crate::index::{AttributeIndex, Indexed, Section};
 use crate::types::{AttrId, AttributeType, DocId, FooterRef, IdKind, Stats, limits};
 
 /// Names of sections and parts. Those of one attribute end in its number.
@@ -32,6 +33,7 @@ pub(super) mod names {
     pub(in super::super) const ID_FILTER: &str = "ids.filter";
     pub(in super::super) const PAGES: &str = "pages.";
     pub(in super::super) const PRESENT: &str = "present.";
+    pub(in super::super) const ATTRIBUTE: &str = "attr.";
 }
 
 /// In which order the rows of a segment are.
@@ -134,6 +136,7 @@ pub struct Footer {
     columns: Vec<Column>,
     id_field: FieldRef,
     vectors: Vec<VectorPages>,
+    attributes: BTreeMap<AttrId, Arc<AttributeIndex>>,
     parquet: ArrowReaderMetadata,
     parquet_part_bytes: usize,
 }
@@ -213,6 +216,7 @@ impl Footer {
                 parts.get(names::ID_FILTER)?,
             )?,
             vectors: vectors(key, rows, &head, &parts)?,
+            attributes: attributes(key, rows, &head, &parts)?,
             columns,
             id_field,
             parquet,
@@ -315,6 +319,15 @@ impl Footer {
         self.vectors.iter().find(|pages| pages.attr() == attr)
     }
 
+    /// Says what the segment has of an attribute for filters.
+    pub fn indexed(&self, attr: AttrId) -> Indexed {
+        match (self.attributes.get(&attr), self.column(attr)) {
+            (Some(index), _) => Indexed::By(Arc::clone(index)),
+            (None, Some(column)) if column.nulls < u64::from(self.rows) => Indexed::Not,
+            (None, _) => Indexed::Absent,
+        }
+    }
+
     /// Whether an id may be in the segment; `false` is certain.
     pub fn may_contain(&self, id: &DocId) -> bool {
         self.ids.may_contain(id)
@@ -346,6 +359,11 @@ impl Footer {
                 .vectors
                 .iter()
                 .map(VectorPages::memory_bytes)
+                .sum::<usize>()
+            + self
+                .attributes
+                .values()
+                .map(|index| index.memory_bytes())
                 .sum::<usize>()
             + self.columns.len() * (size_of::<Column>() + 256)
             + self.stats.attributes.len() * 256
@@ -386,6 +404,32 @@ fn vectors(key: &str, rows: u32, head: &Head, parts: &Parts<'_>) -> Result<Vec<V
             VectorPages::decode(key, shape, pages, present, checks, head.parquet_bytes)
         })
         .collect()
+}
+
+fn attributes(
+    key: &str,
+    rows: u32,
+    head: &Head,
+    parts: &Parts<'_>,
+) -> Result<BTreeMap<AttrId, Arc<AttributeIndex>>> {
+    let mut found = BTreeMap::new();
+    for (attr, column) in &head.columns {
+        let name = format!("{}{}", names::ATTRIBUTE, attr.0);
+        if !head.parts.contains_key(&name) {
+            continue;
+        }
+        let place = |part: Section| section(key, &head.sections, &section_name(*attr, part));
+        let counts = (rows, column.nulls);
+        let index = AttributeIndex::decode(column.kind, counts, place, parts.get(&name)?);
+        let index = index.map_err(|error| error.within(&format!("object `{key}`, `{name}`")))?;
+        found.insert(*attr, Arc::new(index));
+    }
+    Ok(found)
+}
+
+/// The name of a section of an attribute's index.
+pub(super) fn section_name(attr: AttrId, section: Section) -> String {
+    format!("{}{}.{}", names::ATTRIBUTE, attr.0, section.name())
 }
 
 fn section(key: &str, sections: &BTreeMap<String, Span>, name: &str) -> Result<Range<u64>> {

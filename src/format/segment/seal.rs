@@ -9,15 +9,16 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{self, ColumnRead};
-use super::footer::{ColumnHead, Footer, FooterDraft, Head, RowOrder, names};
+use super::footer::{ColumnHead, Footer, FooterDraft, Head, RowOrder, names, section_name};
 use super::sums::BlockSums;
 use super::vectors::{Page, VectorPages};
 use super::{ids, metadata, parquet, sort, stats};
 use crate::error::{Error, Result};
+use crate::index::{self, Indexed, Pages};
 use crate::rows::{self, layout};
 use crate::types::{
-    AttrId, AttributeType, FooterRef, IdKind, NamespaceSchema, ObjectRef, Stats, VectorElement,
-    limits,
+    AttrId, AttributeSchema, AttributeType, FooterRef, IdKind, NamespaceSchema, ObjectRef, Stats,
+    VectorElement, limits,
 };
 
 /// The name that errors of a seal give to its files: they have no key yet.
@@ -109,16 +110,20 @@ pub fn seal(batches: &[RecordBatch], schema: &NamespaceSchema) -> Result<SealedS
             )?;
         }
     }
+    for (_, attribute) in layout::attributes_in_order(schema) {
+        add_attribute(&mut draft, &mut index, &chunks, attribute)?;
+    }
     draft.part(
         names::INDEX_SUMS.to_owned(),
         &BlockSums::of(&index).encode(),
     );
     let (footer, place) = draft.seal(index.len() as u64)?;
     index.extend_from_slice(&footer);
-    prove(&file, &chunks, &place, &footer)?;
+    let index = Bytes::from(index);
+    prove((&file, &index), &chunks, &place)?;
     Ok(SealedSegment {
         parquet: file,
-        index: Bytes::from(index),
+        index,
         footer: place,
         rows,
         logical_bytes,
@@ -202,6 +207,37 @@ fn add_vectors(
     Ok(())
 }
 
+/// Adds the index of an attribute that filters may name, if any row has a value.
+fn add_attribute(
+    draft: &mut FooterDraft,
+    index: &mut Vec<u8>,
+    chunks: &[RecordBatch],
+    attribute: &AttributeSchema,
+) -> Result<()> {
+    let attr = attribute.id;
+    let nulls = draft.head.columns.get(&attr).map(|column| column.nulls);
+    let has_values = nulls.is_some_and(|nulls| nulls < draft.head.rows);
+    if !attribute.filterable || !has_values {
+        return Ok(());
+    }
+    let start = index.len() as u64;
+    let Some(made) = index::build(chunks, attr, attribute.kind, start)? else {
+        return Ok(());
+    };
+    for (section, bytes) in made.sections {
+        let start = index.len() as u64;
+        index.extend_from_slice(&bytes);
+        let span = (start, index.len() as u64);
+        draft
+            .head
+            .sections
+            .insert(section_name(attr, section), span);
+    }
+    let name = format!("{}{}", names::ATTRIBUTE, attr.0);
+    draft.part(name, &made.index.encode());
+    Ok(())
+}
+
 /// The bytes of the vectors of a chunk, row by row; `None` for a row without one.
 fn vectors_of(chunk: &RecordBatch, attr: AttrId) -> impl Iterator<Item = Option<Cow<'_, [u8]>>> {
     let nulls = rows::vector_nulls(chunk, attr);
@@ -215,8 +251,15 @@ fn vectors_of(chunk: &RecordBatch, attr: AttrId) -> impl Iterator<Item = Option<
 }
 
 /// Reads the whole segment back and compares it with the rows.
-fn prove(file: &Bytes, chunks: &[RecordBatch], place: &FooterRef, footer: &[u8]) -> Result<()> {
+fn prove((file, index): (&Bytes, &Bytes), chunks: &[RecordBatch], place: &FooterRef) -> Result<()> {
+    let footer = part_of(index, place.offset..index.len() as u64)?;
     let footer = Footer::open(UNNAMED, place, footer)?;
+    let pages = Pages::whole(index);
+    for column in footer.columns() {
+        if let Indexed::By(made) = footer.indexed(column.attr) {
+            index::prove(&made, chunks, column.attr, &pages)?;
+        }
+    }
     let attrs: Vec<AttrId> = footer.columns().iter().map(|column| column.attr).collect();
     let mut read = ColumnRead::new(&footer, &attrs, true, None)?;
     let batches = columns::read_all(&mut read, file)?;
