@@ -55,6 +55,11 @@ impl RowMask {
             .sum()
     }
 
+    /// Its rows, 64 a word, lowest bit first.
+    pub fn words(&self) -> &[u64] {
+        &self.bits
+    }
+
     /// Whether a row is in it; false beyond the length.
     pub fn contains(&self, row: usize) -> bool {
         self.bits

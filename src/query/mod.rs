@@ -15,4 +15,4 @@ pub mod topk;
 pub mod totals;
 
 pub use bind::{BoundQuery, BoundRank, bind};
-pub use totals::{BoundTotals, Totals};
+pub use totals::{BoundTotals, IndexedTotals, Totals};

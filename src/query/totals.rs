@@ -4,6 +4,11 @@
 //! keeps the first groups by key, of which no other part can make more than the first.
 
 mod groups;
+mod indexed;
+#[cfg(test)]
+mod tests;
+
+pub use indexed::IndexedTotals;
 
 use std::sync::Arc;
 

@@ -6,10 +6,12 @@
 
 mod columns;
 mod reader;
+mod select;
 mod vectors;
 
 pub use columns::{BatchRows, SegmentBatch};
 pub use reader::{SegmentReader, missing};
+pub use select::Selected;
 pub use vectors::VectorPiece;
 
 #[cfg(test)]

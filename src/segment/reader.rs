@@ -1,5 +1,6 @@
 //! The way into one segment: its footer, read when it is not in memory, and finding rows by id.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -180,6 +181,32 @@ impl SegmentReader {
         let n_bytes = ranges.iter().map(|range| range.end - range.start).sum();
         let admission = purpose.admission(n_bytes);
         self.0.cache.read(&opened.parquet, ranges, admission).await
+    }
+
+    /// Fetches the blocks of the index file that ranges touch.
+    pub(super) async fn index_blocks(
+        &self,
+        ranges: &[Range<u64>],
+        purpose: &Purpose,
+    ) -> Result<BTreeMap<u32, Bytes>> {
+        let opened = self.opened().await?;
+        let n_bytes = ranges.iter().map(|range| range.end - range.start).sum();
+        let admission = purpose.admission(n_bytes);
+        let cache = &self.0.cache;
+        cache.read_blocks(&opened.index, ranges, admission).await
+    }
+
+    /// Names the index file in an error of what it holds.
+    pub(super) fn of_index(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Corrupted => {
+                let path = &self.0.segment.index.path;
+                error
+                    .within(&format!("object `{path}`"))
+                    .with_detail("object", path)
+            }
+            _ => error,
+        }
     }
 
     async fn open(&self) -> Result<Opened> {

@@ -5,18 +5,16 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::lost::of_segment;
-use super::segment::{columns_of, sparse};
-use super::source::{self, Part, Source};
+use super::scan::{self, SEGMENTS_AT_ONCE};
+use super::segment::{columns_of, kept, sparse};
+use super::source::{Part, Source};
 use super::tail::visible;
 use crate::error::Result;
-use crate::filter::{self, BoundFilter, Verdict};
+use crate::filter::{BoundFilter, Verdict};
 use crate::namespace::handle::{Namespace, View};
 use crate::rows;
 use crate::segment::SegmentBatch;
 use crate::types::DocId;
-
-/// Segments read at once: bounds memory.
-const SEGMENTS_AT_ONCE: usize = 8;
 
 /// Ids collected beyond those wanted before the largest are let go.
 const SLACK: usize = 65_536;
@@ -62,13 +60,10 @@ impl Namespace {
             more: false,
         };
         found.extend(in_tail(&source, filter).await?);
-        let mut parts: Vec<Part> = source.parts();
-        parts.retain(|part| {
-            let verdict = filter::prune(filter, &part.reader.segment().stats);
-            verdict != Verdict::Never && part.live.count() > 0
-        });
-        source::divide(source.scan_bytes, parts.iter_mut());
-        let reads = parts.into_iter().map(|part| in_segment(part, filter));
+        let (parts, _) = scan::divided(&source, Some(filter));
+        let reads = parts
+            .into_iter()
+            .map(|(part, verdict)| in_segment(part, filter, verdict));
         let mut segments = stream::iter(reads).buffered(SEGMENTS_AT_ONCE);
         while let Some(ids) = segments.try_next().await? {
             found.extend(ids);
@@ -93,27 +88,28 @@ async fn in_tail(source: &Source, filter: &BoundFilter) -> Result<Vec<DocId>> {
 }
 
 /// The ids of the live rows of a segment that a filter keeps.
-async fn in_segment(part: Part, filter: &BoundFilter) -> Result<Vec<DocId>> {
-    let read = async {
-        let attrs = columns_of(Some(filter)).attrs();
-        let (live, filter) = (Arc::clone(&part.live), filter.clone());
-        let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
-            let kept = filter::eval(&filter, &batch);
-            let column = rows::id_column(&batch);
-            let is_live = |at: &usize| {
-                let row = rows.number(*at);
-                row.is_some_and(|row| live.contains(row as usize))
-            };
-            let kept = kept.iter().filter(is_live);
-            Ok(kept.map(|at| rows::id_at(column, at)).collect::<Vec<_>>())
-        };
-        let rows = sparse(&part.live);
-        let batches = part.reader.columns(&attrs, true, rows, &part.scan, each);
-        let found: Vec<Vec<DocId>> = batches.await?.try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+async fn in_segment(part: Part, filter: &BoundFilter, verdict: Verdict) -> Result<Vec<DocId>> {
+    let segment = Arc::clone(part.reader.segment());
+    let found = in_part(part, filter, verdict).await;
+    found.map_err(|error| of_segment(error, &segment))
+}
+
+async fn in_part(mut part: Part, filter: &BoundFilter, verdict: Verdict) -> Result<Vec<DocId>> {
+    let rest = part.narrow(Some(filter), verdict).await?;
+    let attrs = columns_of(rest.as_ref()).attrs();
+    let live = Arc::clone(&part.live);
+    let each = move |SegmentBatch { rows, batch }: SegmentBatch| {
+        let kept = kept(&rows, &batch, &live, rest.as_ref());
+        let column = rows::id_column(&batch);
+        Ok(kept
+            .iter()
+            .map(|at| rows::id_at(column, at))
+            .collect::<Vec<_>>())
     };
-    let read: Result<Vec<DocId>> = read.await;
-    read.map_err(|error| of_segment(error, part.reader.segment()))
+    let rows = sparse(&part.live);
+    let batches = part.reader.columns(&attrs, true, rows, &part.scan, each);
+    let found: Vec<Vec<DocId>> = batches.await?.try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Scanning one segment exactly: the filter in batches, then distances page by page or keys of an order.
+//! Scanning one segment exactly: the filter by indexes, what they do not tell in batches; then distances page by page
+//! or keys of an order.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::source::{Part, Place};
 use crate::error::Result;
 use crate::filter::{self, BoundFilter, Columns, RowMask, Verdict};
 use crate::format::segment::RowOrder;
+use crate::index::{Top, TopKey};
 use crate::query::bind::{BoundQuery, BoundRank};
 use crate::query::order::{BoundOrder, OrderTop, cut};
 use crate::query::topk::TopK;
@@ -40,8 +42,8 @@ pub(super) async fn scan(part: Part, verdict: Verdict, query: &BoundQuery) -> Re
     scanned.map_err(|error| of_segment(error, &segment))
 }
 
-async fn scan_part(part: Part, verdict: Verdict, query: &BoundQuery) -> Result<Scanned> {
-    let filter = query.filter.as_ref().filter(|_| verdict != Verdict::Always);
+async fn scan_part(mut part: Part, verdict: Verdict, query: &BoundQuery) -> Result<Scanned> {
+    let filter = part.narrow(query.filter.as_ref(), verdict).await?;
     match &query.rank {
         BoundRank::Vector {
             attribute,
@@ -49,7 +51,7 @@ async fn scan_part(part: Part, verdict: Verdict, query: &BoundQuery) -> Result<S
             vector,
             ..
         } => {
-            let mask = match filter {
+            let mask = match &filter {
                 None => Arc::clone(&part.live),
                 Some(filter) => Arc::new(matching(&part, filter).await?),
             };
@@ -61,7 +63,7 @@ async fn scan_part(part: Part, verdict: Verdict, query: &BoundQuery) -> Result<S
             })
         }
         BoundRank::Order(order) => Ok(Scanned::Ordered(
-            ordered(&part, filter, order, query.wanted()).await?,
+            ordered(&part, filter.as_ref(), order, query.wanted()).await?,
         )),
     }
 }
@@ -194,18 +196,17 @@ async fn ordered(
     order: &Arc<BoundOrder>,
     k: usize,
 ) -> Result<Vec<Ordered>> {
-    let RowOrder::Ids = part.reader.footer().await?.row_order();
-    // Rows are in the order of ids, so an order that begins with the id is known without its keys.
     let by_id = order.by_id();
-    let rows = match (by_id, filter) {
-        (Some(descending), None) => Some(ends(&part.live, k, descending)),
-        _ => sparse(&part.live),
+    let first = match filter {
+        None => first_rows(part, order, k).await?,
+        Some(_) => None,
     };
-    let purpose = match (by_id, filter) {
-        // The rows of one answer, however many there are beside them.
-        (Some(_), None) => &Purpose::Rows,
-        _ => &part.scan,
+    // The rows of one answer, however many there are beside them.
+    let purpose = match first {
+        Some(_) => &Purpose::Rows,
+        None => &part.scan,
     };
+    let rows = first.or_else(|| sparse(&part.live));
     let mut columns = columns_of(filter);
     order.columns(&mut columns);
     let (live, filter) = (Arc::clone(&part.live), filter.cloned());
@@ -243,6 +244,31 @@ async fn ordered(
         }
     }
     Ok(best)
+}
+
+/// The first `k` live rows in an order, ascending by number, where that is known without a look at them.
+async fn first_rows(part: &Part, order: &BoundOrder, k: usize) -> Result<Option<Arc<[u32]>>> {
+    let footer = part.reader.footer().await?;
+    // Rows are in the order of ids, so an order that begins with the id is known without its keys.
+    let RowOrder::Ids = footer.row_order();
+    let by_id = |descending| Ok(Some(ends(&part.live, k, descending)));
+    if let Some(descending) = order.by_id() {
+        return by_id(descending);
+    }
+    let Some(keys) = order.by_columns(&|attr| footer.indexed(attr)) else {
+        return Ok(None);
+    };
+    match keys.first() {
+        None => return by_id(false),
+        Some(TopKey::Row { descending }) => return by_id(*descending),
+        Some(TopKey::Column { .. }) => {}
+    }
+    let Some(top) = Top::new(keys, Arc::clone(&part.live), k) else {
+        return Ok(None);
+    };
+    let mut rows = part.reader.run_rounds(top, &part.scan).await?;
+    rows.sort_unstable();
+    Ok(Some(rows.into()))
 }
 
 /// The first `k` rows of a mask, or the last.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::filter::RowMask;
+use crate::error::Result;
+use crate::filter::{BoundFilter, RowMask, Verdict};
 use crate::lsm::TailView;
 use crate::namespace::Shared;
 use crate::namespace::handle::View;
@@ -80,8 +81,28 @@ impl Source {
 pub(super) struct Part {
     pub(super) number: usize,
     pub(super) reader: SegmentReader,
+    /// The rows to look at: those that live, later those of them that a filter may match.
     pub(super) live: Arc<RowMask>,
     pub(super) scan: Purpose,
+}
+
+impl Part {
+    /// Leaves out the rows that indexes know not to match a filter, and gives what of the filter is left to be
+    /// evaluated for the others. Errors: of the reader. Cancel safe.
+    pub(super) async fn narrow(
+        &mut self,
+        filter: Option<&BoundFilter>,
+        verdict: Verdict,
+    ) -> Result<Option<BoundFilter>> {
+        let Some(filter) = filter.filter(|_| verdict != Verdict::Always) else {
+            return Ok(None);
+        };
+        let selected = self.reader.select(filter, &self.scan).await?;
+        let mut rows = selected.rows;
+        rows.and(&self.live);
+        self.live = Arc::new(rows);
+        Ok(selected.rest)
+    }
 }
 
 /// Divides what a scan may keep among the segments that it looks into, by their sizes.

@@ -13,7 +13,7 @@ use super::tail::{split, visible};
 use crate::error::{Error, Result};
 use crate::filter::Verdict;
 use crate::query::reply::Found;
-use crate::query::{BoundTotals, Totals};
+use crate::query::{BoundTotals, IndexedTotals, Totals};
 use crate::rows;
 use crate::segment::SegmentBatch;
 
@@ -83,16 +83,20 @@ async fn of_part(
 
 async fn of_segment_part(
     source: &Source,
-    part: Part,
+    mut part: Part,
     verdict: Verdict,
     plan: &Arc<BoundTotals>,
 ) -> Result<Totals> {
     let mut all = Totals::new(Arc::clone(plan));
-    let filter = plan.filter.as_ref();
-    let filter = filter.filter(|_| verdict != Verdict::Always).cloned();
+    let filter = part.narrow(plan.filter.as_ref(), verdict).await?;
     // How many rows live is known without a look at them.
     if filter.is_none() && all.offer_count(part.live.count()) {
         return Ok(all);
+    }
+    if filter.is_none()
+        && let Some(totals) = by_columns(&part, plan).await?
+    {
+        return Ok(totals);
     }
     let mut columns = columns_of(filter.as_ref());
     columns.attrs.extend(plan.attributes());
@@ -111,4 +115,14 @@ async fn of_segment_part(
         all = merged(source, all, more).await?;
     }
     Ok(all)
+}
+
+/// Computes numbers over the rows of a part from its columns; `None` where they do not tell all.
+async fn by_columns(part: &Part, plan: &Arc<BoundTotals>) -> Result<Option<Totals>> {
+    let footer = part.reader.footer().await?;
+    let rows = Arc::clone(&part.live);
+    match IndexedTotals::new(plan, rows, &|attr| footer.indexed(attr)) {
+        Some(totals) => part.reader.run_rounds(totals, &part.scan).await,
+        None => Ok(None),
+    }
 }

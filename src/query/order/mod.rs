@@ -23,6 +23,7 @@ use super::request::OrderKey;
 use super::score::BoundScore;
 use crate::error::{Error, Result};
 use crate::filter::{Columns, RowMask, Target};
+use crate::index::{Indexed, Lookup, TopKey};
 use crate::types::{AttributeType, NamespaceSchema, ScalarType, Value, limits};
 
 /// Room reserved up front; a larger `k` grows only as rows arrive.
@@ -65,6 +66,35 @@ impl BoundOrder {
         if let Some(per) = &self.per {
             into.attrs.extend(per.attrs());
         }
+    }
+
+    /// The order of a segment's rows as its columns tell it, where its rows are in the order of ids; `None` where they
+    /// do not tell all, or have no say.
+    pub fn by_columns(&self, lookup: Lookup<'_>) -> Option<Vec<TopKey>> {
+        let OrderBy::Keys(keys) = &self.by else {
+            return None;
+        };
+        if self.per.is_some() {
+            return None;
+        }
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            let descending = key.descending;
+            match key.target {
+                Target::Id => {
+                    found.push(TopKey::Row { descending });
+                    // No two rows have the same.
+                    break;
+                }
+                Target::Attribute(attr) => match lookup(attr) {
+                    // All rows are alike.
+                    Indexed::Absent => {}
+                    Indexed::By(index) => found.push(TopKey::Column { index, descending }),
+                    Indexed::Not => return None,
+                },
+            }
+        }
+        Some(found)
     }
 
     /// Whether ids alone decide, and then whether they descend.

@@ -165,6 +165,19 @@ impl BlockCache {
         ranges: &[Range<u64>],
         admission: Admission,
     ) -> Result<Vec<Bytes>> {
+        let found = self.read_blocks(file, ranges, admission).await?;
+        assemble::cut(file, ranges, &found)
+    }
+
+    /// Reads the blocks that byte ranges of a file touch, whole, by their numbers; nothing is copied.
+    ///
+    /// Errors and cancel safety: as [`BlockCache::read`].
+    pub async fn read_blocks(
+        &self,
+        file: &CachedFile,
+        ranges: &[Range<u64>],
+        admission: Admission,
+    ) -> Result<BTreeMap<u32, Bytes>> {
         let wanted = assemble::wanted_blocks(file, ranges)?;
         let mut found = BTreeMap::new();
         let mut absent = Vec::new();
@@ -185,7 +198,7 @@ impl BlockCache {
                 found.extend(piece.iter().cloned());
             }
         }
-        assemble::cut(file, ranges, &found)
+        Ok(found)
     }
 
     /// What one query's scan may bring in, bytes: the rest is for the blocks of others, whatever it reads.
