@@ -38,7 +38,8 @@ pub(super) fn serve(settings: Settings, with_demo: bool) -> Result<()> {
 async fn run(settings: Settings, with_demo: bool) -> Result<()> {
     let parts = wire::parts(&settings).await?;
     wire::ensure_conformance(&parts).await?;
-    let compute = Arc::new(ComputePool::new(settings.compute.threads)?);
+    let compute = ComputePool::new(settings.compute.threads)?;
+    let compute = Arc::new(compute.with_background(settings.compute.background_threads)?);
     let world = World {
         bucket: Arc::clone(&parts.bucket),
         clock: Arc::clone(&parts.clock),

@@ -56,6 +56,7 @@ pub(super) const KEYS: &[Key] = keys![
     log.level,
     log.format,
     compute.threads,
+    compute.background_threads,
     wal.freshness,
     tail.slow_bytes,
     tail.max_bytes,

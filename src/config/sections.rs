@@ -109,8 +109,10 @@ impl Default for LogSettings {
 /// `[compute]`: CPU work.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ComputeSettings {
-    /// Threads that compute. Default 0: as many as there are cores.
+    /// Threads that compute for requests. Default 0: as many as there are cores.
     pub threads: usize,
+    /// Threads for what nobody waits for, such as flushes, at lower priority. Default 0: half as many as there are cores.
+    pub background_threads: usize,
 }
 
 /// `[wal]`: the commit log.

@@ -329,6 +329,7 @@ fn rules_between_keys_are_checked() {
         ("[tail]\nnode_bytes = 1", "no room for one full tail"),
         ("[cache]\nmemory_bytes = 1", "0 or at least 16777216"),
         ("[compute]\nthreads = 5000", "0 to 4096"),
+        ("[compute]\nbackground_threads = 5000", "0 to 4096"),
     ];
     for (text, part) in cases {
         refused(from_file(text), &[part]);

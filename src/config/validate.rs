@@ -16,11 +16,16 @@ pub fn violations(settings: &Settings) -> Vec<String> {
     check_storage(&settings.storage, &mut found);
     check_tail(&settings.tail, &mut found);
     check_cache(&settings.cache, &mut found);
-    if settings.compute.threads > THREADS_MAX {
-        found.push(format!(
-            "`compute.threads` is too large: expected 0 to {THREADS_MAX}, found {}",
-            settings.compute.threads
-        ));
+    let compute = &settings.compute;
+    for (key, threads) in [
+        ("compute.threads", compute.threads),
+        ("compute.background_threads", compute.background_threads),
+    ] {
+        if threads > THREADS_MAX {
+            found.push(format!(
+                "`{key}` is too large: expected 0 to {THREADS_MAX}, found {threads}"
+            ));
+        }
     }
     found
 }

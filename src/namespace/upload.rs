@@ -26,7 +26,7 @@ impl Namespace {
                 _ => codec::seal(&rows, &view.schema).map(Some),
             }
         };
-        self.shared.compute.run(work).await?
+        self.shared.compute.run_background(work).await?
     }
 
     pub(super) async fn upload(
@@ -46,7 +46,7 @@ impl Namespace {
                     codec::object_ref(index, &derived),
                 )
             };
-            self.shared.compute.run(work).await?
+            self.shared.compute.run_background(work).await?
         };
         self.put_new(&parquet, sealed.parquet).await?;
         let uploading = failpoint::reach(FailPoint::F2);

@@ -20,6 +20,10 @@ const QUEUE_JOBS_PER_THREAD: usize = 16;
 /// Work that looks at no more bytes than this is done sooner than it is handed to another thread and back.
 const SMALL_BYTES: u64 = 64 << 10;
 
+/// How far threads in the background stand back: at 10 they get a tenth of what another thread gets, if there is one.
+#[cfg(target_os = "linux")]
+const BACKGROUND_NICENESS: i32 = 10;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads that run closures in the order they came.
@@ -30,6 +34,8 @@ pub struct ComputePool {
     threads: Vec<JoinHandle<()>>,
     /// Whether jobs run on the task that asks for them: there are no threads then.
     inline: bool,
+    /// Threads of their own for work that nobody waits for.
+    background: Option<Box<ComputePool>>,
 }
 
 struct Shared {
@@ -50,9 +56,26 @@ impl ComputePool {
     /// Starts `n_threads` threads; 0 means one per core. Errors: `Internal` where a thread cannot start.
     pub fn new(n_threads: usize) -> Result<Self> {
         let n_threads = match n_threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => n_cores(),
             n => n,
         };
+        Self::start(n_threads, "compute", || {})
+    }
+
+    /// Adds `n_threads` threads for work that nobody waits for, of lower priority; 0 means half the cores, at least one.
+    /// Errors: `Internal` where a thread cannot start.
+    pub fn with_background(mut self, n_threads: usize) -> Result<Self> {
+        let n_threads = match n_threads {
+            0 => (n_cores() / 2).max(1),
+            n => n,
+        };
+        let pool = Self::start(n_threads, "background", step_back)?;
+        self.background = Some(Box::new(pool));
+        Ok(self)
+    }
+
+    /// Starts threads, each of which runs `begin` first.
+    fn start(n_threads: usize, name: &str, begin: fn()) -> Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -65,12 +88,16 @@ impl ComputePool {
             shared,
             threads: Vec::new(),
             inline: false,
+            background: None,
         };
         for idx in 0..n_threads {
             let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new()
-                .name(format!("compute-{idx}"))
-                .spawn(move || shared.work())
+                .name(format!("{name}-{idx}"))
+                .spawn(move || {
+                    begin();
+                    shared.work();
+                })
                 .map_err(|error| {
                     Error::internal(format!("cannot start compute thread {idx} of {n_threads}"))
                         .with_source(error)
@@ -91,6 +118,7 @@ impl ComputePool {
             }),
             threads: Vec::new(),
             inline: true,
+            background: None,
         }
     }
 
@@ -130,6 +158,18 @@ impl ComputePool {
         receiver
             .await
             .unwrap_or_else(|_| Err(Error::internal("the compute pool dropped a job")))
+    }
+
+    /// Runs `work` that nobody waits for, such as what a flush makes: on threads of their own, if the pool has them, so
+    /// that queries find theirs free.
+    ///
+    /// Errors and cancel safety: as `run`.
+    pub async fn run_background<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.background.as_deref().unwrap_or(self).run(work).await
     }
 
     /// Runs `work` that looks at about `bytes` bytes: on the task that asks for it where that is few, else as `run`.
@@ -212,6 +252,17 @@ impl Shared {
     }
 }
 
+fn n_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Lets others have the processor first: what a thread of lower priority does not get costs time alone.
+fn step_back() {
+    // Only Linux has priorities of threads; elsewhere it would be the whole process.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, BACKGROUND_NICENESS);
+}
+
 fn panicked(panic: &(dyn Any + Send)) -> Error {
     let text = panic
         .downcast_ref::<&'static str>()
@@ -253,6 +304,36 @@ mod tests {
             .await
             .expect_err("a panic");
         assert_eq!(error.kind(), ErrorKind::Internal);
+    }
+
+    #[tokio::test]
+    async fn run_background_has_threads_of_its_own_where_there_are_some() {
+        let name = || std::thread::current().name().unwrap_or_default().to_owned();
+        let alone = pool(1);
+        assert_eq!(
+            alone.run_background(name).await.ok().as_deref(),
+            Some("compute-0")
+        );
+        let both = pool(1).with_background(1).expect("threads start");
+        assert_eq!(both.run(name).await.ok().as_deref(), Some("compute-0"));
+        assert_eq!(
+            both.run_background(name).await.ok().as_deref(),
+            Some("background-0")
+        );
+        assert_eq!(both.n_threads(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn run_background_stands_back_and_queries_do_not() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap_or(-1);
+        let before = niceness();
+        let both = pool(1).with_background(1).expect("threads start");
+        assert_eq!(both.run(niceness).await.ok(), Some(before));
+        assert_eq!(
+            both.run_background(niceness).await.ok(),
+            Some(before.max(BACKGROUND_NICENESS))
+        );
     }
 
     #[tokio::test]
