@@ -105,6 +105,20 @@ impl Columns {
 }
 
 impl BoundFilter {
+    /// How many parts it has, operands of lists included: what looking at it costs.
+    pub fn parts(&self) -> usize {
+        1 + match self {
+            Self::And(children) | Self::Or(children) => children.iter().map(Self::parts).sum(),
+            Self::Not(child) => child.parts(),
+            Self::In { members, .. } => members.len(),
+            Self::Constant(_)
+            | Self::Missing(_)
+            | Self::Compare { .. }
+            | Self::AnyElement { .. }
+            | Self::Matches { .. } => 0,
+        }
+    }
+
     /// Adds the columns that it looks at.
     pub fn columns(&self, into: &mut Columns) {
         match self {

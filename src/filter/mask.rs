@@ -18,6 +18,16 @@ impl RowMask {
         Self::from_words(vec![0; len.div_ceil(64)], len)
     }
 
+    /// Makes a mask with the first `count` rows in it.
+    pub fn first(count: usize, len: usize) -> Self {
+        let word = |at: usize| match count.saturating_sub(at * 64) {
+            0 => 0,
+            rest @ 1..64 => (1 << rest) - 1,
+            _ => u64::MAX,
+        };
+        Self::from_words((0..len.div_ceil(64)).map(word).collect(), len)
+    }
+
     /// Makes a mask of the rows for which `test` is true; it is called once per row, in order.
     pub fn from_fn(len: usize, mut test: impl FnMut(usize) -> bool) -> Self {
         let mut bits = Vec::with_capacity(len.div_ceil(64));

@@ -24,6 +24,23 @@ pub enum Members {
 }
 
 impl Members {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bools(wanted) => wanted.iter().filter(|wanted| **wanted).count(),
+            Self::Ints(sorted) => sorted.len(),
+            Self::Uints(sorted) => sorted.len(),
+            Self::Floats(sorted) => sorted.len(),
+            Self::Uuids(sorted) => sorted.len(),
+            Self::Strings(sorted) => sorted.len(),
+        }
+    }
+
+    /// Whether there are none, which [`Members::of`] refuses.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Sorts operands; `None` if there are none, or not all are of one type.
     pub fn of(operands: &[Value]) -> Option<Self> {
         fn all<T>(operands: &[Value], pick: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {

@@ -485,3 +485,13 @@ fn mask_of_partial_word_keeps_bits_within_length() {
     mask.or(&RowMask::all(70));
     assert_eq!(mask.count(), 70);
 }
+
+#[test]
+fn mask_of_the_first_rows_has_those_alone() {
+    for len in [0, 1, 63, 64, 65, 200] {
+        for count in [0, 1, 63, 64, 65, 127, 128, 200, 500] {
+            let expected = RowMask::from_fn(len, |row| row < count);
+            assert_eq!(RowMask::first(count, len), expected, "{count} of {len}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub enum Section {
     Column,
     /// Values in order.
     Dictionary,
-    /// Rows of values that many rows have.
+    /// Rows of values that many rows have; of sparse vectors, of dimensions, with their weights.
     Lists,
     /// Rows without a value.
     Missing,

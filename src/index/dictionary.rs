@@ -4,12 +4,16 @@
 //! 16th, where reading can begin. The directory keeps, for each block, a short text that separates it from the block
 //! before it.
 
+mod write;
+
 use std::ops::Range;
 
 use super::cursor::{Reader, corrupt, put_varint};
 use super::pages::Pages;
 use super::postings::{self, INLINE_ROWS, ListForm, Rows};
-use crate::error::{Error, Result};
+use crate::error::Result;
+
+pub(super) use write::DictionaryWriter;
 
 /// A block is closed before it would pass this, if it has an entry.
 const BLOCK_BYTES: usize = 16 << 10;
@@ -32,112 +36,8 @@ struct Place {
     lists: u64,
 }
 
-/// Writes a dictionary and its lists, value by value.
-#[derive(Debug, Default)]
-pub(super) struct DictionaryWriter {
-    entries: Vec<u8>,
-    lists: Vec<u8>,
-    places: Vec<Place>,
-    n_values: u32,
-    /// The block that is being made.
-    block: Vec<u8>,
-    restarts: Vec<u8>,
-    in_block: usize,
-    lists_base: usize,
-    last: Vec<u8>,
-}
-
-impl DictionaryWriter {
-    /// Adds a value with its rows, ascending. Errors: `Internal` if keys or rows do not ascend, or are too many.
-    pub(super) fn push(&mut self, key: &[u8], rows: &[u32]) -> Result<()> {
-        if self.n_values > 0 && key <= self.last.as_slice() {
-            return Err(Error::internal("values of a dictionary do not ascend"));
-        }
-        let room = self.block.len() + self.restarts.len() + key.len() + 96;
-        if self.in_block > 0 && room > BLOCK_BYTES {
-            self.close_block();
-        }
-        if self.in_block == 0 {
-            self.lists_base = self.lists.len();
-            self.places.push(Place {
-                separator: separator(&self.last, key).into(),
-                offset: self.entries.len() as u64,
-                ordinal: self.n_values,
-                lists: self.lists_base as u64,
-            });
-        }
-        let too_long = || Error::internal("a dictionary is too long");
-        let shared = if self.in_block.is_multiple_of(RESTART) {
-            let lists = u32::try_from(self.lists.len() - self.lists_base);
-            let entry = u32::try_from(self.block.len()).map_err(|_| too_long())?;
-            self.restarts.extend(entry.to_le_bytes());
-            self.restarts
-                .extend(lists.map_err(|_| too_long())?.to_le_bytes());
-            0
-        } else {
-            shared_bytes(&self.last, key)
-        };
-        let count = u32::try_from(rows.len()).map_err(|_| too_long())?;
-        put_varint(&mut self.block, shared as u64);
-        put_varint(&mut self.block, (key.len() - shared) as u64);
-        self.block.extend(key.iter().skip(shared));
-        put_varint(&mut self.block, u64::from(count));
-        if rows.len() < INLINE_ROWS {
-            let mut list = Vec::with_capacity(INLINE_ROWS * 5);
-            postings::put_varints(&mut list, rows);
-            put_varint(&mut self.block, list.len() as u64);
-            self.block.extend(list);
-        } else {
-            let start = self.lists.len();
-            let form = postings::put(&mut self.lists, rows)?;
-            let length = (self.lists.len() - start) as u64;
-            put_varint(
-                &mut self.block,
-                length << 1 | u64::from(form == ListForm::Roaring),
-            );
-        }
-        self.last.clear();
-        self.last.extend(key);
-        self.n_values = self.n_values.checked_add(1).ok_or_else(too_long)?;
-        self.in_block += 1;
-        Ok(())
-    }
-
-    fn close_block(&mut self) {
-        self.entries.append(&mut self.block);
-        self.entries.append(&mut self.restarts);
-        self.entries.extend((self.in_block as u32).to_le_bytes());
-        self.in_block = 0;
-    }
-
-    /// Gives the sections of entries and of lists, and the directory for where the caller puts them: `place` is told
-    /// their lengths.
-    pub(super) fn finish(
-        mut self,
-        place: impl FnOnce(u64, u64) -> (Range<u64>, Range<u64>),
-    ) -> (Vec<u8>, Vec<u8>, Dictionary) {
-        if self.in_block > 0 {
-            self.close_block();
-        }
-        let (entries, lists) = place(self.entries.len() as u64, self.lists.len() as u64);
-        let dictionary = Dictionary {
-            n_values: self.n_values,
-            entries,
-            lists,
-            places: self.places,
-        };
-        (self.entries, self.lists, dictionary)
-    }
-}
-
 fn shared_bytes(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-/// The shortest start of `key` that is above `last`, which is below it.
-fn separator<'a>(last: &[u8], key: &'a [u8]) -> &'a [u8] {
-    let length = shared_bytes(last, key) + 1;
-    key.get(..length).unwrap_or(key)
 }
 
 /// Which keys to look at.

@@ -12,7 +12,7 @@ use crate::types::limits::FILE_BLOCK_BYTES;
 /// What one part of work asks for in a round, bytes, about.
 pub(super) const WINDOW_BYTES: u64 = 8 << 20;
 /// What one round may ask for, bytes; one range may be larger.
-const ROUND_BYTES: u64 = 32 << 20;
+const ROUND_BYTES: u64 = 16 << 20;
 
 /// Blocks of a file in memory. Work that needs bytes goes in rounds: it declares ranges, and where some are not there
 /// yet the caller fetches them and runs it again.

@@ -172,7 +172,7 @@ fn prove_missing(index: &AttributeIndex, columns: &Chunks<'_>, pages: &Pages) ->
     }
 }
 
-fn unproved(what: &str) -> Error {
+pub(super) fn unproved(what: &str) -> Error {
     Error::internal(format!(
         "an attribute index does not read back: {what}: expected what was written, found other"
     ))

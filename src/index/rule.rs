@@ -7,7 +7,7 @@ use super::dictionary::KeyRange;
 use super::select::{Indexed, Lookup};
 use super::term;
 use crate::filter::{BoundFilter, Comparison, Pattern, Target};
-use crate::types::{ScalarType, Value};
+use crate::types::{AttrId, ScalarType, Value};
 
 /// What decides whether a row matches a leaf.
 #[derive(Debug)]
@@ -37,9 +37,9 @@ pub(super) enum Rule {
     },
 }
 
-/// The test of a leaf; `None` where no index decides it.
-pub(super) fn of(leaf: &BoundFilter, lookup: Lookup<'_>) -> Option<Test> {
-    let (attr, absent) = match leaf {
+/// The attribute that a leaf looks at, and whether rows without a value match; `None` for ids, and for what is no leaf.
+fn attribute_of(leaf: &BoundFilter) -> Option<(AttrId, bool)> {
+    Some(match leaf {
         BoundFilter::Missing(attr) => (*attr, true),
         BoundFilter::AnyElement { attr, .. } => (*attr, false),
         BoundFilter::Compare {
@@ -56,7 +56,25 @@ pub(super) fn of(leaf: &BoundFilter, lookup: Lookup<'_>) -> Option<Test> {
             ..
         } => (*attr, false),
         _ => return None,
-    };
+    })
+}
+
+/// Whether an index decides a leaf: whether [`of`] gives a test.
+pub(super) fn decides(leaf: &BoundFilter, lookup: Lookup<'_>) -> bool {
+    match attribute_of(leaf).map(|(attr, _)| lookup(attr)) {
+        None | Some(Indexed::Not) => false,
+        Some(Indexed::Absent) => true,
+        Some(Indexed::By(index)) => match leaf {
+            // Operands may be many: they are not made into keys for this.
+            BoundFilter::In { members, .. } => term::is_of(index.kind, members),
+            leaf => rule_of(leaf, &index).is_some(),
+        },
+    }
+}
+
+/// The test of a leaf; `None` where no index decides it.
+pub(super) fn of(leaf: &BoundFilter, lookup: Lookup<'_>) -> Option<Test> {
+    let (attr, absent) = attribute_of(leaf)?;
     match lookup(attr) {
         Indexed::Absent => Some(Test::Constant(absent)),
         Indexed::Not => None,

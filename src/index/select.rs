@@ -4,6 +4,7 @@
 //! declare together what they need next, so that a filter of many leaves takes as many waves as its slowest one: one
 //! for numbers, two for values of a dictionary. Leaves that are done are folded into their parent at once.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::attribute::AttributeIndex;
@@ -45,13 +46,28 @@ enum Node {
     Not(Box<Node>),
 }
 
+/// Where the answers to filters of a segment are found.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// What attributes have.
+    pub lookup: Lookup<'a>,
+    /// Whether the rows of a leaf are known from elsewhere, as those of ids are.
+    pub is_known: &'a dyn Fn(&BoundFilter) -> bool,
+}
+
+impl fmt::Debug for Sources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
 /// Divides a filter into what indexes answer and what is left to be evaluated row by row: a row matches where both do.
 pub fn split(
     filter: &BoundFilter,
-    lookup: Lookup<'_>,
+    sources: Sources<'_>,
 ) -> (Option<BoundFilter>, Option<BoundFilter>) {
     let (mut by_index, mut by_rows) = (Vec::new(), Vec::new());
-    divide(filter, lookup, &mut by_index, &mut by_rows);
+    divide(filter, sources, &mut by_index, &mut by_rows);
     (joined(by_index), joined(by_rows))
 }
 
@@ -65,18 +81,18 @@ fn joined(mut parts: Vec<BoundFilter>) -> Option<BoundFilter> {
 
 fn divide(
     filter: &BoundFilter,
-    lookup: Lookup<'_>,
+    sources: Sources<'_>,
     by_index: &mut Vec<BoundFilter>,
     by_rows: &mut Vec<BoundFilter>,
 ) {
-    if answers(filter, lookup) {
+    if answers(filter, sources) {
         by_index.push(filter.clone());
         return;
     }
     match filter {
         BoundFilter::And(children) => {
             for child in children {
-                divide(child, lookup, by_index, by_rows);
+                divide(child, sources, by_index, by_rows);
             }
         }
         // Rows whose list is the wanted one have each of its elements.
@@ -90,7 +106,7 @@ fn divide(
                 comparison: Comparison::Eq,
                 operand: element.clone(),
             });
-            by_index.extend(has_each.filter(|leaf| answers(leaf, lookup)));
+            by_index.extend(has_each.filter(|leaf| answers(leaf, sources)));
             by_rows.push(filter.clone());
         }
         other => by_rows.push(other.clone()),
@@ -98,23 +114,36 @@ fn divide(
 }
 
 /// Whether indexes answer a whole filter.
-fn answers(filter: &BoundFilter, lookup: Lookup<'_>) -> bool {
+fn answers(filter: &BoundFilter, sources: Sources<'_>) -> bool {
     match filter {
         BoundFilter::Constant(_) => true,
         BoundFilter::And(children) | BoundFilter::Or(children) => {
-            children.iter().all(|child| answers(child, lookup))
+            children.iter().all(|child| answers(child, sources))
         }
-        BoundFilter::Not(child) => answers(child, lookup),
-        leaf => rule::of(leaf, lookup).is_some(),
+        BoundFilter::Not(child) => answers(child, sources),
+        leaf => (sources.is_known)(leaf) || rule::decides(leaf, sources.lookup),
     }
 }
 
 impl Selection {
     /// Begins to answer a filter that [`split`] found answerable, over a segment of `n_rows` rows. Leaves that `stats`
     /// decide cost nothing.
-    pub fn new(filter: &BoundFilter, n_rows: usize, stats: &Stats, lookup: Lookup<'_>) -> Self {
+    /// `known` are leaves whose rows are known from elsewhere.
+    pub fn new(
+        filter: &BoundFilter,
+        n_rows: usize,
+        stats: &Stats,
+        lookup: Lookup<'_>,
+        known: &[(BoundFilter, RowMask)],
+    ) -> Self {
+        let over = Over {
+            n_rows,
+            stats,
+            lookup,
+            known,
+        };
         Self {
-            root: Node::of(filter, n_rows, stats, lookup),
+            root: Node::of(filter, &over),
         }
     }
 }
@@ -127,33 +156,43 @@ impl Work for Selection {
     }
 }
 
+/// The segment that a filter is answered over.
+struct Over<'a> {
+    n_rows: usize,
+    stats: &'a Stats,
+    lookup: Lookup<'a>,
+    known: &'a [(BoundFilter, RowMask)],
+}
+
 impl Node {
-    fn of(filter: &BoundFilter, n_rows: usize, stats: &Stats, lookup: Lookup<'_>) -> Self {
+    fn of(filter: &BoundFilter, over: &Over<'_>) -> Self {
+        let n_rows = over.n_rows;
         let known = |matches| match matches {
             true => Self::Known(RowMask::all(n_rows)),
             false => Self::Known(RowMask::none(n_rows)),
         };
-        match filter::prune(filter, stats) {
+        match filter::prune(filter, over.stats) {
             Verdict::Always => return known(true),
             Verdict::Never => return known(false),
             Verdict::Maybe => {}
         }
         let nodes = |children: &[BoundFilter]| {
-            let nodes = children
-                .iter()
-                .map(|child| Self::of(child, n_rows, stats, lookup));
+            let nodes = children.iter().map(|child| Self::of(child, over));
             nodes.collect::<Vec<_>>()
         };
         match filter {
             BoundFilter::Constant(matches) => known(*matches),
             BoundFilter::And(children) => Self::All(RowMask::all(n_rows), nodes(children)),
             BoundFilter::Or(children) => Self::Any(RowMask::none(n_rows), nodes(children)),
-            BoundFilter::Not(child) => Self::Not(Box::new(Self::of(child, n_rows, stats, lookup))),
-            leaf => match rule::of(leaf, lookup) {
-                Some(Test::Constant(matches)) => known(matches),
-                Some(Test::Index(index, test)) => Self::Leaf(Box::new(Leaf::new(index, test))),
-                // `split` leaves none of them here.
-                None => known(false),
+            BoundFilter::Not(child) => Self::Not(Box::new(Self::of(child, over))),
+            leaf => match over.known.iter().find(|(known, _)| known == leaf) {
+                Some((_, rows)) => Self::Known(rows.clone()),
+                None => match rule::of(leaf, over.lookup) {
+                    Some(Test::Constant(matches)) => known(matches),
+                    Some(Test::Index(index, rule)) => Self::Leaf(Box::new(Leaf::new(index, rule))),
+                    // `split` leaves none of them here.
+                    None => known(false),
+                },
             },
         }
     }

@@ -71,6 +71,19 @@ pub(super) fn value_of_key(kind: ScalarType, key: &[u8]) -> Option<Value> {
     }
 }
 
+/// Whether operands are of a type.
+pub(super) fn is_of(kind: ScalarType, members: &Members) -> bool {
+    matches!(
+        (kind, members),
+        (ScalarType::String, Members::Strings(_))
+            | (ScalarType::Uuid, Members::Uuids(_))
+            | (ScalarType::Int | ScalarType::Datetime, Members::Ints(_))
+            | (ScalarType::Uint, Members::Uints(_))
+            | (ScalarType::Float, Members::Floats(_))
+            | (ScalarType::Bool, Members::Bools(_))
+    )
+}
+
 /// The numbers of operands, ascending; `None` if they are of another type.
 pub(super) fn numbers_of(kind: ScalarType, members: &Members) -> Option<Vec<u64>> {
     Some(match (kind, members) {

@@ -29,6 +29,7 @@ mod questions;
 mod replaced;
 mod segments;
 mod settings;
+mod sparse;
 mod stopped;
 mod types;
 mod vectors;

@@ -8,6 +8,7 @@ pub mod exact;
 pub mod fuse;
 mod key;
 pub mod order;
+pub mod plan;
 pub mod reply;
 pub mod request;
 pub mod score;

@@ -1,5 +1,6 @@
 //! The typed query: parsed, not yet bound to a schema.
 
+use super::plan::Plan;
 use crate::types::document::RawValue;
 use crate::types::filter::Filter;
 use crate::types::{DistanceMetric, WalSeq};
@@ -266,6 +267,8 @@ pub struct Questions {
     pub consistency: Consistency,
     /// Whether an answer may leave out segments that cannot be read, and then says so.
     pub allow_degraded: bool,
+    /// How segments are searched, where it can be so; `None` for what costs least.
+    pub plan: Option<Plan>,
 }
 
 impl ScoreExpr {
@@ -342,6 +345,7 @@ impl From<Query> for Questions {
             asks: vec![Ask::Rows(query)],
             fuse: None,
             explain: false,
+            plan: None,
         }
     }
 }

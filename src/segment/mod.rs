@@ -5,11 +5,13 @@
 //! mean is `format/segment`.
 
 mod columns;
+mod ids;
 mod reader;
 mod select;
 mod vectors;
 
 pub use columns::{BatchRows, SegmentBatch};
+pub use ids::is_of_ids;
 pub use reader::{SegmentReader, missing};
 pub use select::Selected;
 pub use vectors::VectorPiece;

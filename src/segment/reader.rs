@@ -167,6 +167,10 @@ impl SegmentReader {
         Ok(opened)
     }
 
+    pub(super) fn cache(&self) -> &Arc<BlockCache> {
+        &self.0.cache
+    }
+
     pub(super) fn compute(&self) -> &Arc<ComputePool> {
         &self.0.compute
     }
@@ -194,6 +198,29 @@ impl SegmentReader {
         let admission = purpose.admission(n_bytes);
         let cache = &self.0.cache;
         cache.read_blocks(&opened.index, ranges, admission).await
+    }
+
+    /// Fetches a range of the index file.
+    pub(super) async fn index_bytes(&self, range: Range<u64>, purpose: &Purpose) -> Result<Bytes> {
+        let opened = self.opened().await?;
+        let admission = purpose.admission(range.end - range.start);
+        let ranges = std::slice::from_ref(&range);
+        let bytes = self.0.cache.read(&opened.index, ranges, admission).await?;
+        let only = bytes.into_iter().next();
+        only.ok_or_else(|| Error::internal("a read of one range gave none"))
+    }
+
+    /// Bytes that must be fetched to read ranges of the index file: what is not in memory.
+    ///
+    /// Errors: as `footer`; `TooLarge` for more than one read may ask. Cancel safe.
+    pub async fn absent_bytes(&self, ranges: &[Range<u64>]) -> Result<u64> {
+        let opened = self.opened().await?;
+        self.0.cache.absent_bytes(&opened.index, ranges)
+    }
+
+    /// Fetches ranges of the index file into memory. Errors: as `footer` and of the cache. Cancel safe.
+    pub async fn fetch_ahead(&self, ranges: &[Range<u64>], purpose: &Purpose) -> Result<()> {
+        self.index_blocks(ranges, purpose).await.map(drop)
     }
 
     /// Names the index file in an error of what it holds.

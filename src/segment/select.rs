@@ -1,10 +1,21 @@
 //! Work over the indexes of a segment: what it asks for is fetched, what it decides runs on the compute pool.
 
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::ids;
 use super::reader::SegmentReader;
 use crate::error::{Error, Result};
 use crate::filter::{BoundFilter, RowMask};
-use crate::index::{self, Pages, Selection, Work};
+use crate::index::{self, Pages, Selection, Sources, Work};
 use crate::store::cache::Purpose;
+
+/// Filters of more parts are not kept: to name them would cost much itself.
+const KEPT_PARTS_MAX: usize = 256;
+/// What beginning with a part of a filter costs, as bytes of a scan.
+const BYTES_A_PART: usize = 64;
 
 /// What the indexes of a segment say of a filter.
 #[derive(Debug, Clone)]
@@ -15,22 +26,78 @@ pub struct Selected {
     pub rest: Option<BoundFilter>,
 }
 
+/// What is kept of a filter.
+struct Kept {
+    filter: BoundFilter,
+    selected: Arc<Selected>,
+}
+
+/// Hashes what is written.
+struct Hash(Xxh3);
+
+impl fmt::Write for Hash {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
+}
+
 impl SegmentReader {
-    /// Finds the rows of a filter by indexes, as far as there are any.
+    /// Finds the rows of a filter by indexes, as far as there are any; what was found for a filter is kept for the next
+    /// query with it.
     ///
     /// Errors: as `footer` and of the cache; `Corrupted` naming the object if an index makes no sense. Cancel safe.
-    pub async fn select(&self, filter: &BoundFilter, purpose: &Purpose) -> Result<Selected> {
+    pub async fn select(&self, filter: &BoundFilter, purpose: &Purpose) -> Result<Arc<Selected>> {
+        let parts = filter.parts();
+        let key = match parts <= KEPT_PARTS_MAX {
+            true => self.key_of(filter),
+            false => return self.select_anew(filter, purpose).await.map(Arc::new),
+        };
+        let cache = self.cache();
+        if let Some(kept) = cache.selected::<Kept>(&key)
+            && kept.filter == *filter
+        {
+            return Ok(Arc::clone(&kept.selected));
+        }
+        let selected = Arc::new(self.select_anew(filter, purpose).await?);
+        let kept = Kept {
+            filter: filter.clone(),
+            selected: Arc::clone(&selected),
+        };
+        let n_bytes = selected.rows.len() / 8 + 2 * parts * BYTES_A_PART + key.len();
+        cache.keep_selected(&key, Arc::new(kept), n_bytes as u64);
+        Ok(selected)
+    }
+
+    /// Names a filter over this segment. Others may have the same name: what is kept tells which it is of.
+    fn key_of(&self, filter: &BoundFilter) -> String {
+        let mut hash = Hash(Xxh3::new());
+        // Hashing does not fail.
+        let _ = write!(hash, "{filter:?}");
+        format!("{}?{:032x}", self.segment().index.path, hash.0.digest128())
+    }
+
+    async fn select_anew(&self, filter: &BoundFilter, purpose: &Purpose) -> Result<Selected> {
         let footer = self.footer().await?;
         let n_rows = footer.rows() as usize;
-        let (by_index, rest) = index::split(filter, &|attr| footer.indexed(attr));
-        let rows = match by_index {
+        let known = self.rows_of_ids(&footer, ids::leaves(filter)).await?;
+        let n_bytes = filter.parts().saturating_mul(BYTES_A_PART) as u64;
+        let (filter, segment) = (filter.clone(), Arc::clone(self.segment()));
+        let begin = move || {
+            let lookup = |attr| footer.indexed(attr);
+            let sources = Sources {
+                lookup: &lookup,
+                is_known: &|leaf| known.iter().any(|(known, _)| known == leaf),
+            };
+            let (by_index, rest) = index::split(&filter, sources);
+            let selection = by_index
+                .map(|filter| Selection::new(&filter, n_rows, &segment.stats, &lookup, &known));
+            (selection, rest)
+        };
+        let (selection, rest) = self.compute().run_sized(n_bytes, begin).await?;
+        let rows = match selection {
             None => RowMask::all(n_rows),
-            Some(filter) => {
-                let stats = &self.segment().stats;
-                let lookup = |attr| footer.indexed(attr);
-                let selection = Selection::new(&filter, n_rows, stats, &lookup);
-                self.run_rounds(selection, purpose).await?
-            }
+            Some(selection) => self.run_rounds(selection, purpose).await?,
         };
         Ok(Selected { rows, rest })
     }

@@ -1,5 +1,7 @@
 //! Segments in a bucket that counts and fails.
 
+mod select;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;

@@ -382,6 +382,10 @@ pub struct CacheMetrics {
     pub hit_footers: IntCounter,
     /// Footers that were read and decoded.
     pub missed_footers: IntCounter,
+    hit_selections: IntCounter,
+    missed_selections: IntCounter,
+    /// Memory that what filters select takes.
+    pub selection_bytes: IntGauge,
     /// Bytes that came from the store, gaps and repetitions included.
     pub fetched_bytes_total: IntCounter,
     /// Blocks that did not match their checksum and were fetched once more.
@@ -406,7 +410,18 @@ impl CacheMetrics {
             "Uses of a segment's footer: in memory (hit), read and decoded (missed).",
             &["outcome"],
         )?;
+        let selections = registrar.counters(
+            "elacsym_cache_selections_total",
+            "Filters over a segment: rows in memory (hit), found anew (missed).",
+            &["outcome"],
+        )?;
         Ok(Self {
+            hit_selections: selections.with_label_values(&["hit"]),
+            missed_selections: selections.with_label_values(&["missed"]),
+            selection_bytes: registrar.gauge(
+                "elacsym_cache_selection_bytes",
+                "Memory that the rows found for filters take.",
+            )?,
             hit_footers: footers.with_label_values(&["hit"]),
             missed_footers: footers.with_label_values(&["missed"]),
             hit_blocks: blocks.with_label_values(&["hit"]),
@@ -433,6 +448,14 @@ impl CacheMetrics {
                 "Memory that decoded footers of segments take.",
             )?,
         })
+    }
+
+    /// Records whether the rows of a filter over a segment were in memory.
+    pub fn observe_selection(&self, is_hit: bool) {
+        match is_hit {
+            true => self.hit_selections.inc(),
+            false => self.missed_selections.inc(),
+        }
     }
 
     /// Records how the blocks of one read were found.

@@ -19,7 +19,7 @@ use super::vectors::VectorPages;
 use crate::error::Result;
 use crate::format::frame::{self, Cursor, ObjectKind, corrupt};
 use crate::format::json;
-use crate::index::{AttributeIndex, Indexed, Section};
+use crate::index::{AttributeIndex, Indexed, Section, SparseIndex};
 use crate::types::{AttrId, AttributeType, DocId, FooterRef, IdKind, Stats, limits};
 
 /// Names of sections and parts. Those of one attribute end in its number.
@@ -137,6 +137,7 @@ pub struct Footer {
     id_field: FieldRef,
     vectors: Vec<VectorPages>,
     attributes: BTreeMap<AttrId, Arc<AttributeIndex>>,
+    sparse: BTreeMap<AttrId, Arc<SparseIndex>>,
     parquet: ArrowReaderMetadata,
     parquet_part_bytes: usize,
 }
@@ -217,6 +218,7 @@ impl Footer {
             )?,
             vectors: vectors(key, rows, &head, &parts)?,
             attributes: attributes(key, rows, &head, &parts)?,
+            sparse: sparse(key, rows, &head, &parts)?,
             columns,
             id_field,
             parquet,
@@ -328,6 +330,11 @@ impl Footer {
         }
     }
 
+    /// The inverted lists of an attribute of sparse vectors, if the segment has them.
+    pub fn sparse(&self, attr: AttrId) -> Option<&Arc<SparseIndex>> {
+        self.sparse.get(&attr)
+    }
+
     /// Whether an id may be in the segment; `false` is certain.
     pub fn may_contain(&self, id: &DocId) -> bool {
         self.ids.may_contain(id)
@@ -337,6 +344,11 @@ impl Footer {
     /// the filter rules out are in none. Ids may be in any order.
     pub fn id_reads(&self, ids: &[DocId]) -> Vec<IdRead> {
         self.ids.reads(ids)
+    }
+
+    /// The id block in which ids before this one end, where rows are in the order of ids; `None` if there are none.
+    pub fn id_block_before(&self, id: &DocId) -> Option<Range<u64>> {
+        self.ids.block_before(id)
     }
 
     /// Decodes an id block from the bytes of an `IdRead`. Errors: like `IdBlock::decode`.
@@ -362,6 +374,11 @@ impl Footer {
                 .sum::<usize>()
             + self
                 .attributes
+                .values()
+                .map(|index| index.memory_bytes())
+                .sum::<usize>()
+            + self
+                .sparse
                 .values()
                 .map(|index| index.memory_bytes())
                 .sum::<usize>()
@@ -415,12 +432,32 @@ fn attributes(
     let mut found = BTreeMap::new();
     for (attr, column) in &head.columns {
         let name = format!("{}{}", names::ATTRIBUTE, attr.0);
-        if !head.parts.contains_key(&name) {
+        if column.kind == AttributeType::Sparse || !head.parts.contains_key(&name) {
             continue;
         }
         let place = |part: Section| section(key, &head.sections, &section_name(*attr, part));
         let counts = (rows, column.nulls);
         let index = AttributeIndex::decode(column.kind, counts, place, parts.get(&name)?);
+        let index = index.map_err(|error| error.within(&format!("object `{key}`, `{name}`")))?;
+        found.insert(*attr, Arc::new(index));
+    }
+    Ok(found)
+}
+
+fn sparse(
+    key: &str,
+    rows: u32,
+    head: &Head,
+    parts: &Parts<'_>,
+) -> Result<BTreeMap<AttrId, Arc<SparseIndex>>> {
+    let mut found = BTreeMap::new();
+    for (attr, column) in &head.columns {
+        let name = format!("{}{}", names::ATTRIBUTE, attr.0);
+        if column.kind != AttributeType::Sparse || !head.parts.contains_key(&name) {
+            continue;
+        }
+        let place = |part: Section| section(key, &head.sections, &section_name(*attr, part));
+        let index = SparseIndex::decode(rows, place, parts.get(&name)?);
         let index = index.map_err(|error| error.within(&format!("object `{key}`, `{name}`")))?;
         found.insert(*attr, Arc::new(index));
     }

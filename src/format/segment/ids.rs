@@ -159,6 +159,12 @@ impl IdDirectory {
             .collect()
     }
 
+    /// The block in which ids before this one end; `None` if there are none.
+    pub(super) fn block_before(&self, id: &DocId) -> Option<Range<u64>> {
+        let after = self.places.partition_point(|place| place.first <= *id);
+        Some(self.places.get(after.checked_sub(1)?)?.range.clone())
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for place in &self.places {
@@ -351,6 +357,21 @@ impl<'a> IdBlock<'a> {
 
     /// Gives the row of an id; `None` if it is not in this block.
     pub fn find(&self, id: &DocId) -> Option<u32> {
+        let at = self.place(id)?.ok()?;
+        self.row(at)
+    }
+
+    /// Gives the last row of this block whose id is below `id`, or with `or_equal` no higher; `None` if there is none.
+    pub fn last_before(&self, id: &DocId, or_equal: bool) -> Option<u32> {
+        let below = match self.place(id)? {
+            Ok(at) => at + usize::from(or_equal),
+            Err(at) => at,
+        };
+        self.row(below.checked_sub(1)?)
+    }
+
+    /// Where an id is among those of this block, or would be; `None` for an id of another kind.
+    fn place(&self, id: &DocId) -> Option<std::result::Result<usize, usize>> {
         if id.kind() != self.kind {
             return None;
         }
@@ -360,11 +381,11 @@ impl<'a> IdBlock<'a> {
                 let middle = low.midpoint(high);
                 match self.id(middle)?.cmp(wanted) {
                     std::cmp::Ordering::Less => low = middle + 1,
-                    std::cmp::Ordering::Equal => return self.row(middle),
+                    std::cmp::Ordering::Equal => return Some(Ok(middle)),
                     std::cmp::Ordering::Greater => high = middle,
                 }
             }
-            None
+            Some(Err(low))
         })
     }
 

@@ -207,7 +207,7 @@ fn add_vectors(
     Ok(())
 }
 
-/// Adds the index of an attribute that filters may name, if any row has a value.
+/// Adds the index of an attribute that filters may name, or that has sparse vectors, if any row has a value.
 fn add_attribute(
     draft: &mut FooterDraft,
     index: &mut Vec<u8>,
@@ -217,14 +217,25 @@ fn add_attribute(
     let attr = attribute.id;
     let nulls = draft.head.columns.get(&attr).map(|column| column.nulls);
     let has_values = nulls.is_some_and(|nulls| nulls < draft.head.rows);
-    if !attribute.filterable || !has_values {
+    if !has_values {
         return Ok(());
     }
     let start = index.len() as u64;
-    let Some(made) = index::build(chunks, attr, attribute.kind, start)? else {
+    let made = match attribute.kind {
+        AttributeType::Sparse => {
+            let made = index::build_sparse(chunks, attr, start)?;
+            made.map(|made| (made.sections, made.index.encode()))
+        }
+        kind if attribute.filterable => {
+            let made = index::build(chunks, attr, kind, start)?;
+            made.map(|made| (made.sections, made.index.encode()))
+        }
+        _ => None,
+    };
+    let Some((sections, directory)) = made else {
         return Ok(());
     };
-    for (section, bytes) in made.sections {
+    for (section, bytes) in sections {
         let start = index.len() as u64;
         index.extend_from_slice(&bytes);
         let span = (start, index.len() as u64);
@@ -234,7 +245,7 @@ fn add_attribute(
             .insert(section_name(attr, section), span);
     }
     let name = format!("{}{}", names::ATTRIBUTE, attr.0);
-    draft.part(name, &made.index.encode());
+    draft.part(name, &directory);
     Ok(())
 }
 
@@ -258,6 +269,9 @@ fn prove((file, index): (&Bytes, &Bytes), chunks: &[RecordBatch], place: &Footer
     for column in footer.columns() {
         if let Indexed::By(made) = footer.indexed(column.attr) {
             index::prove(&made, chunks, column.attr, &pages)?;
+        }
+        if let Some(made) = footer.sparse(column.attr) {
+            index::prove_sparse(made, chunks, column.attr, &pages)?;
         }
     }
     let attrs: Vec<AttrId> = footer.columns().iter().map(|column| column.attr).collect();

@@ -6,7 +6,7 @@ use super::fields::{Field, Shape, field, is_known, required};
 use super::json::{
     clip, invalid, malformed, unknown_field, unknown_variant, unsupported, wrong_type,
 };
-use super::query::{given, parse_ask, parse_limit, unsigned};
+use super::query::{PLANS, given, parse_ask, parse_limit, unsigned};
 use crate::error::{Error, Result};
 use crate::query::request::{Ask, Consistency, Fuse};
 use crate::types::limits;
@@ -15,7 +15,7 @@ const QUERIES: &str = "queries";
 const RERANK: &str = "rerank_by";
 
 /// What stands beside `queries`, for all of them, and `queries`.
-pub(in crate::http) const FIELDS: [Field; 7] = [
+pub(in crate::http) const FIELDS: [Field; 8] = [
     required(
         QUERIES,
         Shape::List(&Shape::Named("Query")),
@@ -38,6 +38,11 @@ pub(in crate::http) const FIELDS: [Field; 7] = [
         "allow_degraded",
         Shape::Flag,
         "Whether segments that cannot be read may be left out.",
+    ),
+    field(
+        "plan",
+        Shape::Words(&PLANS),
+        "How segments are searched, for comparison; absent: whatever costs least.",
     ),
 ];
 
@@ -79,6 +84,7 @@ pub(super) fn parse_multi(
             "consistency",
             "vector_encoding",
             "allow_degraded",
+            "plan",
             QUERIES,
             RERANK,
         ] {

@@ -13,12 +13,13 @@ use super::rank::parse_rank;
 use super::schema::parse_metric;
 use crate::error::{Error, Result};
 use crate::filter;
+use crate::query::plan::Plan;
 use crate::query::request::{Ask, Consistency, Include, LimitPer, Query, Questions, RankBy};
 use crate::runtime::Meter;
 use crate::types::{WalSeq, limits};
 
 /// The fields of a query.
-pub(in crate::http) const FIELDS: [Field; 14] = [
+pub(in crate::http) const FIELDS: [Field; 15] = [
     field(
         "rank_by",
         Shape::Named("RankBy"),
@@ -80,7 +81,15 @@ pub(in crate::http) const FIELDS: [Field; 14] = [
         Shape::Flag,
         "Whether segments that cannot be read may be left out.",
     ),
+    field(
+        "plan",
+        Shape::Words(&PLANS),
+        "How segments are searched, for comparison; absent: whatever costs least.",
+    ),
 ];
+
+/// The plans that a request can ask for: the names of [`Plan::ALL`].
+pub(super) const PLANS: [&str; 3] = ["filter_first", "scan_first", "together"];
 
 /// What the API has and this version refuses by name.
 const LATER: [&str; 4] = ["rerank_by", "as_of", "fusion", "explain"];
@@ -131,8 +140,20 @@ pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<QueryBo
             explain: false,
             consistency,
             allow_degraded,
+            plan: parse_plan(&fields)?,
         },
     })
+}
+
+fn parse_plan(fields: &Map<String, Value>) -> Result<Option<Plan>> {
+    let Some(value) = given(fields, "plan") else {
+        return Ok(None);
+    };
+    let Value::String(name) = value else {
+        return Err(wrong_type("plan", value, "a string"));
+    };
+    let plan = Plan::parse(name).ok_or_else(|| unknown_variant("plan", name, &PLANS))?;
+    Ok(Some(plan))
 }
 
 /// Parses one question.

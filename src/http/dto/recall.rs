@@ -80,6 +80,7 @@ pub(in crate::http) fn parse_recall(body: &[u8], seed: u64, meter: &Meter) -> Re
         asks: vec![ask],
         fuse: None,
         explain: false,
+        plan: None,
         consistency: Consistency::Strong,
         allow_degraded: false,
     })

@@ -195,7 +195,7 @@ impl Sample {
             false => Indexed::Absent,
         };
         let stats = nothing_known();
-        let mut selection = Selection::new(filter, self.values.len(), &stats, &lookup);
+        let mut selection = Selection::new(filter, self.values.len(), &stats, &lookup, &[]);
         let mut pages = Pages::new();
         let mut rounds = 0;
         loop {
@@ -302,4 +302,11 @@ fn run<W: Work>(mut work: W, file: &Bytes) -> (W::Found, usize) {
         pages.feed(Pages::blocks_for(file, &ranges));
     }
     unreachable!("rounds have no end");
+}
+
+fn by_lookup<'a>(lookup: Lookup<'a>) -> Sources<'a> {
+    Sources {
+        lookup,
+        is_known: &|_| false,
+    }
 }

@@ -95,7 +95,10 @@ async fn in_segment(part: Part, filter: &BoundFilter, verdict: Verdict) -> Resul
 }
 
 async fn in_part(mut part: Part, filter: &BoundFilter, verdict: Verdict) -> Result<Vec<DocId>> {
-    let rest = part.narrow(Some(filter), verdict).await?;
+    let rest = match verdict {
+        Verdict::Always => None,
+        Verdict::Maybe | Verdict::Never => part.narrow(filter, &[]).await?,
+    };
     let attrs = columns_of(rest.as_ref()).attrs();
     let live = Arc::clone(&part.live);
     let each = move |SegmentBatch { rows, batch }: SegmentBatch| {

@@ -5,6 +5,7 @@
 //! `merge.rs`, `fetch.rs`; `totals.rs` is for numbers over rows, `plan.rs` tells without reading, `recall.rs` measures,
 //! `matching.rs` is for writes by filter, `lost.rs` for objects that cannot be read.
 
+mod choose;
 mod fetch;
 mod lost;
 mod matching;
@@ -140,10 +141,10 @@ impl Namespace {
         let n_left_out = degraded
             .as_ref()
             .map_or(0, |lost| lost.segments.len() as u64);
-        let source = Source::of(view, live, &self.shared);
+        let source = Source::of(view, live, &self.shared).with_plan(asked.request.plan);
         let (found, looked) = match asked.request.explain {
             true => (
-                vec![plan::of(&source, view.seq, asked.request, &bound)],
+                vec![plan::of(&source, view.seq, asked.request, &bound).await?],
                 Looked::default(),
             ),
             false => self.answer_all(&source, asked.request, bound).await?,

@@ -1,10 +1,13 @@
-//! How a request would be answered, as text for people: `explain_query`. No row is read.
+//! How a request would be answered, as text for people: `explain_query`. Footers of segments are read, no row.
 
 use std::fmt::Write;
 
+use super::choose::{Wanted, choose};
+use super::lost::of_segment;
 use super::question::Bound;
 use super::scan;
-use super::source::Source;
+use super::source::{Part, Source};
+use crate::error::Result;
 use crate::filter::{BoundFilter, Verdict};
 use crate::query::order::{BoundOrder, OrderBy};
 use crate::query::reply::Found;
@@ -15,8 +18,13 @@ use crate::types::WalSeq;
 /// Segments that a plan names one by one.
 const SEGMENTS_NAMED_MAX: usize = 100;
 
-/// Tells how the questions of a request would be answered from a source.
-pub(super) fn of(source: &Source, seq: WalSeq, request: &Questions, bound: &[Bound]) -> Found {
+/// Tells how the questions of a request would be answered from a source. Errors: of the footers. Cancel safe.
+pub(super) async fn of(
+    source: &Source,
+    seq: WalSeq,
+    request: &Questions,
+    bound: &[Bound],
+) -> Result<Found> {
     let mut text = String::new();
     let tail: usize = source.tail.chunks.iter().map(|chunk| chunk.len()).sum();
     line(
@@ -42,10 +50,7 @@ pub(super) fn of(source: &Source, seq: WalSeq, request: &Questions, bound: &[Bou
             Some(_) => line(
                 &mut text,
                 1,
-                format_args!(
-                    "filter: before everything else, {} patterns",
-                    ask.patterns()
-                ),
+                format_args!("filter: {} patterns", ask.patterns()),
             ),
         }
         line(
@@ -55,15 +60,13 @@ pub(super) fn of(source: &Source, seq: WalSeq, request: &Questions, bound: &[Bou
         );
         for (part, verdict) in parts.iter().take(SEGMENTS_NAMED_MAX) {
             let segment = part.reader.segment();
-            let checked = match verdict {
-                Verdict::Always => "no row needs the filter",
-                Verdict::Maybe | Verdict::Never => "each row by the filter",
-            };
+            let how = how(part, *verdict, bound).await;
+            let how = how.map_err(|error| of_segment(error, segment))?;
             line(
                 &mut text,
                 1,
                 format_args!(
-                    "segment {}: {} of {} rows live, {checked}",
+                    "segment {}: {} of {} rows live, {how}",
                     segment.id,
                     part.live.count(),
                     segment.rows
@@ -93,7 +96,19 @@ pub(super) fn of(source: &Source, seq: WalSeq, request: &Questions, bound: &[Bou
             ),
         );
     }
-    Found::Plan(text)
+    Ok(Found::Plan(text))
+}
+
+/// How a segment is searched, and what that was chosen from.
+async fn how(part: &Part, verdict: Verdict, bound: &Bound) -> Result<String> {
+    let filter = filter_of(bound).filter(|_| verdict != Verdict::Always);
+    let (filter, wanted) = match (filter, bound) {
+        (None, _) | (_, Bound::Recall(_)) => return Ok("no row needs the filter".to_owned()),
+        (Some(filter), Bound::Rows(query)) => (filter, Wanted::Rows(query)),
+        (Some(filter), Bound::Totals(totals)) => (filter, Wanted::Totals(totals)),
+    };
+    let choice = choose(part, filter, wanted, part.plan).await?;
+    Ok(format!("{}: {}", choice.plan.name(), choice.known))
 }
 
 fn line(text: &mut String, depth: usize, args: std::fmt::Arguments<'_>) {
@@ -156,7 +171,7 @@ fn ordering(order: &BoundOrder) -> String {
         (OrderBy::Keys(_), Some(_)) => "by id, in the order of the segments".to_owned(),
         (OrderBy::Keys(keys), None) => {
             format!(
-                "by {} keys, every row that passes the filter is compared",
+                "by {} keys, from columns where segments have them",
                 keys.len()
             )
         }

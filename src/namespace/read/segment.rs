@@ -6,21 +6,27 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::stream::TryStreamExt;
 
+use super::choose::{Choice, Wanted, choose};
 use super::lost::of_segment;
 use super::merge::Ordered;
 use super::source::{Part, Place};
 use crate::error::Result;
 use crate::filter::{self, BoundFilter, Columns, RowMask, Verdict};
-use crate::format::segment::RowOrder;
-use crate::index::{Top, TopKey};
+use crate::format::segment::{Footer, RowOrder};
+use crate::index::{Indexed, SparseTop, Top, TopKey};
 use crate::query::bind::{BoundQuery, BoundRank};
 use crate::query::order::{BoundOrder, OrderTop, cut};
+use crate::query::plan::{HEADROOM, Plan};
 use crate::query::topk::TopK;
-use crate::rows;
+use crate::rows::{self, sparse::Entry};
 use crate::segment::{BatchRows, SegmentBatch, VectorPiece};
 use crate::store::cache::Purpose;
 use crate::types::{AttrId, DistanceMetric};
 use crate::vector::PreparedQuery;
+
+/// How often more rows are looked at in the order wanted, and how many more, before the filter goes first after all.
+const SCANS_MAX: usize = 3;
+const SCAN_GROWTH: usize = 8;
 
 /// A mask that keeps fewer rows than one in this many is read row by row.
 const SPARSE_ONE_IN: usize = 8;
@@ -43,7 +49,20 @@ pub(super) async fn scan(part: Part, verdict: Verdict, query: &BoundQuery) -> Re
 }
 
 async fn scan_part(mut part: Part, verdict: Verdict, query: &BoundQuery) -> Result<Scanned> {
-    let filter = part.narrow(query.filter.as_ref(), verdict).await?;
+    let filter = query.filter.as_ref().filter(|_| verdict != Verdict::Always);
+    let filter = match filter {
+        None => None,
+        Some(filter) => {
+            let choice = choose(&part, filter, Wanted::Rows(query), part.plan).await?;
+            if let (Plan::ScanFirst, BoundRank::Order(order)) = (choice.plan, &query.rank)
+                && let Some(found) =
+                    scan_first(&part, filter, order, &choice, query.wanted()).await?
+            {
+                return Ok(Scanned::Ordered(found));
+            }
+            part.narrow(filter, choice.ahead()).await?
+        }
+    };
     match &query.rank {
         BoundRank::Vector {
             attribute,
@@ -196,7 +215,6 @@ async fn ordered(
     order: &Arc<BoundOrder>,
     k: usize,
 ) -> Result<Vec<Ordered>> {
-    let by_id = order.by_id();
     let first = match filter {
         None => first_rows(part, order, k).await?,
         Some(_) => None,
@@ -207,6 +225,45 @@ async fn ordered(
         None => &part.scan,
     };
     let rows = first.or_else(|| sparse(&part.live));
+    read_ordered(part, filter, order, k, rows, purpose).await
+}
+
+/// Looks at rows in the order wanted, some at a time, until enough of them match; `None` where columns do not tell that
+/// order, or too few match for it.
+async fn scan_first(
+    part: &Part,
+    filter: &BoundFilter,
+    order: &Arc<BoundOrder>,
+    choice: &Choice,
+    k: usize,
+) -> Result<Option<Vec<Ordered>>> {
+    let n_rows = part.live.count();
+    let expected = k as f64 * HEADROOM / choice.known.share.max(f64::MIN_POSITIVE);
+    // Saturates; a filter that none is expected to match begins with all.
+    let mut count = (expected as usize).clamp(k, n_rows.max(k));
+    for _ in 0..SCANS_MAX {
+        let Some(rows) = first_rows(part, order, count).await? else {
+            return Ok(None);
+        };
+        let found = read_ordered(part, Some(filter), order, k, Some(rows), &part.scan).await?;
+        if found.len() == k || count >= n_rows {
+            return Ok(Some(found));
+        }
+        count = count.saturating_mul(SCAN_GROWTH).min(n_rows);
+    }
+    Ok(None)
+}
+
+/// Reads rows, or all, and gives the first `k` that live and match, in an order.
+async fn read_ordered(
+    part: &Part,
+    filter: Option<&BoundFilter>,
+    order: &Arc<BoundOrder>,
+    k: usize,
+    rows: Option<Arc<[u32]>>,
+    purpose: &Purpose,
+) -> Result<Vec<Ordered>> {
+    let by_id = order.by_id();
     let mut columns = columns_of(filter);
     order.columns(&mut columns);
     let (live, filter) = (Arc::clone(&part.live), filter.cloned());
@@ -255,6 +312,9 @@ async fn first_rows(part: &Part, order: &BoundOrder, k: usize) -> Result<Option<
     if let Some(descending) = order.by_id() {
         return by_id(descending);
     }
+    if let Some((attr, query)) = order.by_sparse() {
+        return first_by_lists(part, &footer, (attr, query), k).await;
+    }
     let Some(keys) = order.by_columns(&|attr| footer.indexed(attr)) else {
         return Ok(None);
     };
@@ -267,6 +327,25 @@ async fn first_rows(part: &Part, order: &BoundOrder, k: usize) -> Result<Option<
         return Ok(None);
     };
     let mut rows = part.reader.run_rounds(top, &part.scan).await?;
+    rows.sort_unstable();
+    Ok(Some(rows.into()))
+}
+
+/// The live rows with the `k` highest products with a sparse vector, ascending by number, where lists tell.
+async fn first_by_lists(
+    part: &Part,
+    footer: &Footer,
+    (attr, query): (AttrId, &Arc<[Entry]>),
+    k: usize,
+) -> Result<Option<Arc<[u32]>>> {
+    let Some(index) = footer.sparse(attr) else {
+        let absent = matches!(footer.indexed(attr), Indexed::Absent);
+        return Ok(absent.then(|| Arc::from([])));
+    };
+    let (index, query) = (Arc::clone(index), Arc::clone(query));
+    let top = SparseTop::new(index, query, Arc::clone(&part.live), k);
+    let scored = part.reader.run_rounds(top, &part.scan).await?;
+    let mut rows: Vec<u32> = scored.iter().map(|scored| scored.row).collect();
     rows.sort_unstable();
     Ok(Some(rows.into()))
 }

@@ -1,12 +1,16 @@
 //! What one query reads: a tail, segments, and which of their rows are visible, all of one state.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use futures::future;
+
 use crate::error::Result;
-use crate::filter::{BoundFilter, RowMask, Verdict};
+use crate::filter::{BoundFilter, RowMask};
 use crate::lsm::TailView;
 use crate::namespace::Shared;
 use crate::namespace::handle::View;
+use crate::query::plan::Plan;
 use crate::runtime::ComputePool;
 use crate::segment::SegmentReader;
 use crate::store::cache::{Purpose, ScanShare};
@@ -23,6 +27,8 @@ pub(crate) struct Source {
     pub(crate) compute: Arc<ComputePool>,
     /// What the scan of all segments may keep in the cache, bytes.
     pub(crate) scan_bytes: u64,
+    /// How segments are to be searched, where it can be so.
+    pub(crate) plan: Option<Plan>,
 }
 
 /// Where a row lies.
@@ -41,7 +47,14 @@ impl Source {
             live,
             compute: Arc::clone(&shared.compute),
             scan_bytes: shared.cache.scan_bytes(),
+            plan: None,
         }
+    }
+
+    /// The same, searched by a plan where it can be so.
+    pub(super) fn with_plan(mut self, plan: Option<Plan>) -> Self {
+        self.plan = plan;
+        self
     }
 
     /// The segments with their numbers and visible rows; each may keep all that a scan may.
@@ -53,6 +66,8 @@ impl Source {
                 reader: reader.clone(),
                 live: Arc::clone(live),
                 scan: Purpose::Scan(ScanShare::new(self.scan_bytes)),
+                plan: self.plan,
+                compute: Arc::clone(&self.compute),
             })
             .collect()
     }
@@ -84,24 +99,31 @@ pub(super) struct Part {
     /// The rows to look at: those that live, later those of them that a filter may match.
     pub(super) live: Arc<RowMask>,
     pub(super) scan: Purpose,
+    /// How it is to be searched, where it can be so.
+    pub(super) plan: Option<Plan>,
+    pub(super) compute: Arc<ComputePool>,
 }
 
 impl Part {
     /// Leaves out the rows that indexes know not to match a filter, and gives what of the filter is left to be
-    /// evaluated for the others. Errors: of the reader. Cancel safe.
+    /// evaluated for the others; fetches `ahead` meanwhile. Errors: of the reader. Cancel safe.
     pub(super) async fn narrow(
         &mut self,
-        filter: Option<&BoundFilter>,
-        verdict: Verdict,
+        filter: &BoundFilter,
+        ahead: &[Range<u64>],
     ) -> Result<Option<BoundFilter>> {
-        let Some(filter) = filter.filter(|_| verdict != Verdict::Always) else {
-            return Ok(None);
+        let (reader, scan) = (&self.reader, &self.scan);
+        let fetch = async {
+            match ahead {
+                [] => Ok(()),
+                ahead => reader.fetch_ahead(ahead, scan).await,
+            }
         };
-        let selected = self.reader.select(filter, &self.scan).await?;
-        let mut rows = selected.rows;
+        let (selected, ()) = future::try_join(reader.select(filter, scan), fetch).await?;
+        let mut rows = selected.rows.clone();
         rows.and(&self.live);
         self.live = Arc::new(rows);
-        Ok(selected.rest)
+        Ok(selected.rest.clone())
     }
 }
 

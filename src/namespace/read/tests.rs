@@ -7,11 +7,12 @@ use super::fetch;
 use super::scan::{self, Looked};
 use super::source::Source;
 use crate::error::Result;
-use crate::filter::{self, RowMask};
+use crate::filter::{self, RowMask, Target};
 use crate::lsm::{Segment, Tail};
 use crate::query::bind::{BoundQuery, BoundRank};
 use crate::query::compute::BoundCompute;
 use crate::query::order::{BoundKey, BoundOrder, BoundPer, OrderBy, bind_order};
+use crate::query::plan::Plan;
 use crate::query::reply::Row;
 use crate::query::request::{Curve, LimitPer, OrderKey, ScoreExpr};
 use crate::query::score::BoundScore;
@@ -29,6 +30,7 @@ use crate::types::{
     VectorElement, WalSeq,
 };
 
+mod reads;
 mod totals;
 
 /// Small numbers from a seed, the same on every machine.
@@ -220,6 +222,7 @@ impl World {
             live: Arc::from([]),
             compute: Arc::new(ComputePool::new(2).expect("threads start")),
             scan_bytes: 0,
+            plan: None,
         };
         Self {
             bucket,
@@ -253,6 +256,7 @@ impl World {
             live: self.live.clone().into(),
             compute: Arc::clone(compute),
             scan_bytes: cache.scan_bytes(),
+            plan: None,
         }
     }
 
@@ -440,6 +444,20 @@ async fn ask(source: &Source, query: &BoundQuery) -> Result<Answered> {
     Ok(Answered { rows, looked })
 }
 
+/// A filter on an attribute with an index.
+fn ints_from(least: i64) -> Filter {
+    Filter::Compare {
+        attribute: "int".to_owned(),
+        op: CompareOp::Gte,
+        value: RawValue::Int(least),
+    }
+}
+
+/// What costs least, and each plan there is.
+fn plans() -> impl Iterator<Item = Option<Plan>> {
+    std::iter::once(None).chain(Plan::ALL.map(Some))
+}
+
 #[tokio::test]
 async fn query_of_any_kind_answers_alike_wherever_documents_lie() {
     let (mut pruned, mut answers) = (0, 0);
@@ -452,12 +470,16 @@ async fn query_of_any_kind_answers_alike_wherever_documents_lie() {
             let query = query_of(&mut seed, &world);
             let expected = ask(&world.together, &query).await.expect("an answer");
             let found = ask(&spread, &query).await.expect("an answer");
-            assert!(
-                found.rows == expected.rows,
-                "world {world_seed} round {round}: {query:?}\nfound {:?}\nexpected {:?}",
-                found.rows,
-                expected.rows
-            );
+            for plan in plans() {
+                let source = spread.clone().with_plan(plan);
+                let found = ask(&source, &query).await.expect("an answer");
+                assert!(
+                    found.rows == expected.rows,
+                    "world {world_seed} round {round} {plan:?}: {query:?}\nfound {:?}\nexpected {:?}",
+                    found.rows,
+                    expected.rows
+                );
+            }
             assert_eq!(
                 found.looked.segments_searched + found.looked.segments_pruned,
                 N_SEGMENTS as u64
@@ -468,56 +490,6 @@ async fn query_of_any_kind_answers_alike_wherever_documents_lie() {
     }
     // The queries are not all trivial.
     assert!(pruned > 50 && answers > 200, "{pruned} {answers}");
-}
-
-#[tokio::test]
-async fn query_again_asks_the_store_nothing() {
-    let world = World::new(&mut Seed(7)).await;
-    let spread = world.spread();
-    let mut query = world.nearest(10);
-    query.include = vec![("int".into(), world.attr("int"))];
-    ask(&spread, &query).await.expect("an answer");
-    // The oldest segment has no vectors: its footer says so. The others: footer, vectors, and where they
-    // have a winner its id and attributes.
-    let cold = world.gets();
-    assert!((5..=7).contains(&cold), "{cold}");
-    ask(&spread, &query).await.expect("an answer");
-    assert_eq!(world.gets(), cold);
-}
-
-#[tokio::test]
-async fn query_whose_filter_no_segment_can_match_asks_the_store_nothing() {
-    let world = World::new(&mut Seed(8)).await;
-    let mut query = world.nearest(10);
-    query.filter = Some(world.filtered(&Filter::Compare {
-        attribute: "id".to_owned(),
-        op: CompareOp::Gt,
-        value: RawValue::Int(N_IDS as i64),
-    }));
-    let found = ask(&world.spread(), &query).await.expect("an answer");
-    assert_eq!(found.looked.segments_pruned, N_SEGMENTS as u64);
-    assert_eq!(world.gets(), 0);
-}
-
-#[tokio::test]
-async fn first_by_id_reads_no_more_ids_than_it_needs() {
-    let world = World::new(&mut Seed(9)).await;
-    let mut query = world.nearest(3);
-    query.rank = by_keys(Vec::new());
-    let found = ask(&world.spread(), &query).await.expect("an answer");
-    let expected: Vec<DocId> = world
-        .documents
-        .keys()
-        .take(3)
-        .map(|id| DocId::Uint(*id))
-        .collect();
-    let ids: Vec<DocId> = found.rows.iter().map(|row| row.id.clone()).collect();
-    assert_eq!(ids, expected);
-    assert_eq!(
-        world.gets(),
-        2 * N_SEGMENTS as u64,
-        "a footer and a page of ids each"
-    );
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::future;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::choose::{Wanted, choose};
 use super::lost::of_segment;
 use super::scan::{self, Looked, SEGMENTS_AT_ONCE};
 use super::segment::{columns_of, kept, sparse};
@@ -88,7 +89,14 @@ async fn of_segment_part(
     plan: &Arc<BoundTotals>,
 ) -> Result<Totals> {
     let mut all = Totals::new(Arc::clone(plan));
-    let filter = part.narrow(plan.filter.as_ref(), verdict).await?;
+    let filter = plan.filter.as_ref().filter(|_| verdict != Verdict::Always);
+    let filter = match filter {
+        None => None,
+        Some(filter) => {
+            let choice = choose(&part, filter, Wanted::Totals(plan), part.plan).await?;
+            part.narrow(filter, choice.ahead()).await?
+        }
+    };
     // How many rows live is known without a look at them.
     if filter.is_none() && all.offer_count(part.live.count()) {
         return Ok(all);

@@ -277,6 +277,7 @@ async fn plan_over_dead_rows_tells_them_from_live_ones() {
     }
     let asked = Questions {
         explain: true,
+        plan: None,
         ..Questions::from(all())
     };
     let answers = engine.ask(&name(), &asked).await.expect("an answer");

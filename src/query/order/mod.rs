@@ -24,7 +24,8 @@ use super::score::BoundScore;
 use crate::error::{Error, Result};
 use crate::filter::{Columns, RowMask, Target};
 use crate::index::{Indexed, Lookup, TopKey};
-use crate::types::{AttributeType, NamespaceSchema, ScalarType, Value, limits};
+use crate::rows::sparse;
+use crate::types::{AttrId, AttributeType, NamespaceSchema, ScalarType, Value, limits};
 
 /// Room reserved up front; a larger `k` grows only as rows arrive.
 const RESERVED_MAX: usize = 1_024;
@@ -95,6 +96,14 @@ impl BoundOrder {
             }
         }
         Some(found)
+    }
+
+    /// The attribute and the query of an order by one product of sparse vectors, which lets all rows through.
+    pub fn by_sparse(&self) -> Option<(AttrId, &Arc<[sparse::Entry]>)> {
+        match &self.by {
+            OrderBy::Score(score) if self.per.is_none() => score.sparse(),
+            _ => None,
+        }
     }
 
     /// Whether ids alone decide, and then whether they descend.

@@ -67,6 +67,15 @@ impl BoundScore {
         self.root.columns(into);
     }
 
+    /// The attribute and the query, ascending by name, of a score that is one product of sparse vectors and nothing else:
+    /// as [`SparseColumn::dot`] makes it, where that is above 0.
+    pub fn sparse(&self) -> Option<(AttrId, &Arc<[sparse::Entry]>)> {
+        match &self.root {
+            Node::Sparse(attr, query) => Some((*attr, query)),
+            _ => None,
+        }
+    }
+
     /// Scores every row of a batch; a column that it does not have is missing everywhere.
     pub fn eval(&self, batch: &RecordBatch) -> Scores {
         let Column { mut values, found } = self.root.eval(batch);

@@ -373,3 +373,31 @@ proptest! {
         prop_assert!((grown + fallen - 1.0).abs() < 1e-9, "{} {}", grown, fallen);
     }
 }
+
+#[test]
+fn score_that_is_one_product_of_sparse_vectors_says_so() {
+    let mut schema = schema();
+    let attr = schema.add("words", AttributeType::Sparse, false);
+    let attr = attr.expect("legal");
+    let entries = [("b", RawValue::Int(2)), ("a", RawValue::Float(-0.5))];
+    let entries = entries.map(|(dim, weight)| (dim.into(), weight));
+    let sparse = ScoreExpr::Sparse {
+        attribute: "words".to_owned(),
+        vector: RawValue::Object(entries.into()),
+    };
+    let bound = BoundScore::bind(&sparse, &schema).expect("binds");
+    let (found, query) = bound.sparse().expect("one");
+    let expected = [("a".into(), -0.5), ("b".into(), 2.0)];
+    assert_eq!((found, &**query), (attr, &expected[..]));
+    for other in [
+        ScoreExpr::Product {
+            weight: 1.0,
+            clause: Box::new(sparse.clone()),
+        },
+        ScoreExpr::Sum(vec![sparse]),
+        attribute("u"),
+    ] {
+        let bound = BoundScore::bind(&other, &schema).expect("binds");
+        assert_eq!(bound.sparse(), None, "{other:?}");
+    }
+}

@@ -12,8 +12,9 @@ use crate::index::{
 use crate::query::key;
 use crate::types::{RowMap, ScalarType, Value, order_bits};
 
-/// Groups of a segment that are kept at once; where there are more, rows are looked at in order instead.
-const GROUPS_MAX: usize = 1 << 20;
+/// Numbers of groups of a segment that are kept at once, a few dozen bytes each; where there are more, rows are looked at in
+/// order instead, and only the first groups kept.
+const NUMBERS_MAX: usize = 1 << 18;
 
 /// Numbers that are being computed.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ impl Work for IndexedTotals {
                 groups.offer(rows);
                 Ok(())
             })?;
-            if groups.len() > GROUPS_MAX {
+            if groups.len().saturating_mul(self.plan.folds.len()) > NUMBERS_MAX {
                 return Ok(Some(None));
             }
             if !done {

@@ -193,3 +193,44 @@ fn numbers_that_columns_do_not_tell_are_left_to_rows() {
         assert!(sample.begin(&plan, &rows).is_none(), "{folds:?} {groups:?}");
     }
 }
+
+#[test]
+fn groups_of_too_many_numbers_are_left_to_rows() {
+    let n_rows = 40_000;
+    let mut schema = NamespaceSchema {
+        id_kind: Some(IdKind::Uint),
+        ..NamespaceSchema::default()
+    };
+    let kind = AttributeType::Scalar(ScalarType::Uint);
+    let attr = schema.add("many", kind, true).expect("a legal attribute");
+    let mut builder = RowsBuilder::new(&schema, n_rows);
+    for row in 0..n_rows as u64 {
+        let cells = [(attr, Value::Uint(row))];
+        builder
+            .push_row(DocId::Uint(row), &cells)
+            .expect("of its types");
+    }
+    let batch = builder.finish().expect("a legal batch").1;
+    let made = index::build(std::slice::from_ref(&batch), attr, kind, 0);
+    let made = made.expect("builds").expect("has an index");
+    let file: Bytes = made
+        .sections
+        .into_iter()
+        .flat_map(|(_, bytes)| bytes)
+        .collect();
+    let sample = Sample {
+        schema,
+        batch,
+        file,
+        indexes: [(attr, Indexed::By(Arc::new(made.index)))]
+            .into_iter()
+            .collect(),
+    };
+    let all = RowMask::all(n_rows);
+    for (n_folds, fits) in [(6, true), (7, false)] {
+        let plan = sample.bind(&vec![None; n_folds], &["many"], 10);
+        let mut work = sample.begin(&plan, &all).expect("columns tell all");
+        let found = work.go_on(&mut Pages::whole(&sample.file)).expect("reads");
+        assert_eq!(found.expect("is done").is_some(), fits, "{n_folds}");
+    }
+}

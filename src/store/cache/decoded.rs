@@ -1,4 +1,4 @@
-//! What was decoded from files and is kept beside their blocks: footers. Bounded in bytes; what was used
+//! What was made of files and is kept beside their blocks: footers, and what filters select. Bounded in bytes; what was used
 //! least recently goes first.
 
 use std::any::Any;

@@ -46,6 +46,11 @@ impl MemoryTier {
         self.blocks.get(key).map(|entry| entry.value().clone())
     }
 
+    /// Whether a block is there; asking changes nothing.
+    pub(super) fn contains(&self, key: &BlockKey) -> bool {
+        self.blocks.contains(key)
+    }
+
     /// Keeps a block, which must be an allocation of its own: a slice would keep what it was cut from.
     pub(super) fn insert(&self, key: BlockKey, bytes: Bytes) {
         // One that is larger than its part would push out everything and still be above the bound.

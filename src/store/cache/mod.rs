@@ -71,6 +71,8 @@ pub struct CacheLimits {
     pub capacity_bytes: u64,
     /// Memory for decoded values that stay, bytes; or for one that is larger.
     pub decoded_bytes: u64,
+    /// Memory for what filters were found to select, bytes; nothing of more than a quarter of it stays.
+    pub selected_bytes: u64,
     /// What one scan may bring into the blocks that stay, bytes.
     pub scan_bytes: u64,
     /// Memory for requests that are under way, bytes; at least two of the largest request.
@@ -82,14 +84,16 @@ pub struct CacheLimits {
 }
 
 impl CacheLimits {
-    /// The bounds for `total_bytes` that stay: a quarter is for decoded values, the rest for blocks, and half
-    /// of those for one scan. Requests under way get a quarter on top, from 32 MiB to 256 MiB.
+    /// The bounds for `total_bytes` that stay: three sixteenths are for decoded values, one for what filters select, the
+    /// rest for blocks, and half of those for one scan. Requests under way get a quarter on top, from 32 MiB to 256 MiB.
     pub fn of_total(total_bytes: u64) -> Self {
-        let decoded_bytes = total_bytes / 4;
-        let capacity_bytes = total_bytes - decoded_bytes;
+        let selected_bytes = total_bytes / 16;
+        let decoded_bytes = 3 * selected_bytes;
+        let capacity_bytes = total_bytes - decoded_bytes - selected_bytes;
         Self {
             capacity_bytes,
             decoded_bytes,
+            selected_bytes,
             scan_bytes: capacity_bytes / 2,
             in_flight_bytes: (total_bytes / 4).clamp(32 << 20, 256 << 20),
             in_flight_gets: limits::CACHE_GETS_MAX,
@@ -107,6 +111,8 @@ struct Inner {
     bucket: Arc<dyn Bucket>,
     memory: MemoryTier,
     decoded: Decoded,
+    selected: Decoded,
+    selected_bytes_max: u64,
     scan_bytes: u64,
     flights: Flights,
     gets: Arc<Semaphore>,
@@ -130,6 +136,8 @@ impl BlockCache {
             bucket,
             memory: MemoryTier::new(limits.capacity_bytes),
             decoded: Decoded::new(limits.decoded_bytes),
+            selected: Decoded::new(limits.selected_bytes),
+            selected_bytes_max: limits.selected_bytes / 4,
             scan_bytes: limits.scan_bytes,
             flights: Flights::default(),
             gets: Arc::new(Semaphore::new(limits.in_flight_gets.max(1))),
@@ -201,6 +209,16 @@ impl BlockCache {
         Ok(found)
     }
 
+    /// Bytes of the blocks that ranges of a file touch and that are not in memory.
+    ///
+    /// Errors: `Corrupted` and `TooLarge` as of [`BlockCache::read`].
+    pub fn absent_bytes(&self, file: &CachedFile, ranges: &[Range<u64>]) -> Result<u64> {
+        let wanted = assemble::wanted_blocks(file, ranges)?.into_iter();
+        let absent = wanted.filter(|block| !self.0.memory.contains(&file.key(*block)));
+        let bytes = absent.map(|block| file.range_of(&(block..block + 1)));
+        Ok(bytes.map(|range| range.end - range.start).sum())
+    }
+
     /// What one query's scan may bring in, bytes: the rest is for the blocks of others, whatever it reads.
     pub fn scan_bytes(&self) -> u64 {
         self.0.scan_bytes
@@ -219,6 +237,22 @@ impl BlockCache {
         self.0.decoded.insert(path, value, bytes);
         let used_bytes = self.0.decoded.used_bytes();
         self.0.metrics.footer_bytes.set(used_bytes as i64);
+    }
+
+    /// Gives what was found for a filter over an object and kept; `key` names both.
+    pub fn selected<T: Any + Send + Sync>(&self, key: &str) -> Option<Arc<T>> {
+        let found = self.0.selected.get(key);
+        self.0.metrics.observe_selection(found.is_some());
+        found
+    }
+
+    /// Keeps what was found for a filter, which takes `bytes`, until others push it out; not if it is large.
+    pub fn keep_selected<T: Any + Send + Sync>(&self, key: &str, value: Arc<T>, bytes: u64) {
+        if bytes <= self.0.selected_bytes_max {
+            self.0.selected.insert(&key.into(), value, bytes);
+            let used_bytes = self.0.selected.used_bytes();
+            self.0.metrics.selection_bytes.set(used_bytes as i64);
+        }
     }
 
     /// Bytes that blocks take in memory, what it costs to keep them included.

@@ -8,7 +8,7 @@ use super::model::{Model, Refused, SEMANTICS, SHAPE};
 use super::query::{Expected, Found, Rows, consistency, encoding, total};
 use super::value::Id;
 
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "queries",
     "rerank_by",
     "limit",
@@ -16,6 +16,7 @@ const FIELDS: [&str; 7] = [
     "consistency",
     "vector_encoding",
     "allow_degraded",
+    "plan",
 ];
 
 impl Model {

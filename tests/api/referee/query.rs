@@ -10,7 +10,7 @@ use super::score::Score;
 use super::totals::Totals;
 use super::value::{Datum, Id, Kind, order, shown, vector};
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "compute_attributes",
     "aggregate_by",
     "group_by",
@@ -25,6 +25,7 @@ const FIELDS: [&str; 14] = [
     "vector_encoding",
     "consistency",
     "allow_degraded",
+    "plan",
 ];
 
 /// A distance or score, and how far from it that of an answer may be; none in an order.

@@ -1,7 +1,8 @@
 use super::parse::check;
-use super::parse_query;
+use super::{meter, parse_query};
 use crate::error::ErrorKind;
-use crate::http::dto::query::VectorEncoding;
+use crate::http::dto::query::{self, VectorEncoding};
+use crate::query::plan::Plan;
 use crate::query::request::{Consistency, Include, RankBy};
 use crate::types::document::RawValue;
 
@@ -204,6 +205,22 @@ fn query_forms_become_typed() {
     };
     assert_eq!(keys.len(), 2);
     assert!(keys[0].descending && keys[0].attribute == "Sum");
+}
+
+#[test]
+fn query_plan_is_one_of_the_plans_there_are() {
+    let plan = |value: &str| {
+        let body = format!(r#"{{"rank_by":["id","asc"],"limit":1,"plan":{value}}}"#);
+        query::parse_query(body.as_bytes(), &meter()).map(|query| query.asked.plan)
+    };
+    assert_eq!(plan("null").ok(), Some(None));
+    for known in Plan::ALL {
+        assert_eq!(plan(&format!("{:?}", known.name())).ok(), Some(Some(known)));
+    }
+    for wrong in ["\"guess\"", "1", "[]"] {
+        let error = plan(wrong).expect_err(wrong);
+        assert!(error.message().contains("plan"), "{error}");
+    }
 }
 
 #[test]

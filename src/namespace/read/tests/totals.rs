@@ -141,8 +141,10 @@ async fn totals_of_any_groups_are_those_of_a_plain_loop_wherever_documents_lie()
             let filter = (seed.below(3) > 0).then(|| filter_of(&mut seed, 2));
             let asked = aggregate(groups, limit, filter);
             let expected = naive(&world, &asked, groups);
-            for (place, source) in [("tail", &world.together), ("spread", &spread)] {
-                let found = match totals_of(source, &asked).await {
+            let spread = plans().map(|plan| (format!("{plan:?}"), spread.clone().with_plan(plan)));
+            let tail = ("tail".to_owned(), world.together.clone());
+            for (place, source) in std::iter::once(tail).chain(spread) {
+                let found = match totals_of(&source, &asked).await {
                     Found::Groups { groups, .. } => groups,
                     Found::Totals(totals) => {
                         let totals: Vec<Total> =
@@ -173,4 +175,39 @@ async fn count_of_everything_asks_the_store_nothing() {
     let count = Total::Integer(world.documents.len() as i128);
     assert_eq!(found, Found::Totals(vec![("count".into(), count)]));
     assert_eq!(world.gets(), 0);
+}
+
+#[tokio::test]
+async fn numbers_of_an_indexed_filter_read_indexes_alone_and_again_nothing() {
+    for (groups, filter) in [
+        (&[][..], ints_from(1)),
+        (&[("text", false)], ints_from(1)),
+        (
+            &[],
+            Filter::In {
+                attribute: "text".to_owned(),
+                values: vec![RawValue::String("a".into())],
+                negated: false,
+            },
+        ),
+    ] {
+        let world = World::new(&mut Seed(4)).await;
+        let spread = world.spread();
+        let asked = aggregate(groups, 10_000, Some(filter));
+        totals_of(&spread, &asked).await;
+        let cold = world.gets();
+        let plan = BoundTotals::bind(&asked, &spread.schema).expect("legal");
+        let (_, looked) = totals::run(&spread, &Arc::new(plan))
+            .await
+            .expect("an answer");
+        // Of each segment its footer and, small as it is, all that is read of its index at once.
+        // The oldest has no texts, which its footer says.
+        let searched = looked.segments_searched;
+        assert!(searched >= 2, "{asked:?}");
+        assert!(
+            (2 * searched - 1..=2 * searched).contains(&cold),
+            "{cold} {asked:?}"
+        );
+        assert_eq!(world.gets(), cold, "{asked:?}");
+    }
 }

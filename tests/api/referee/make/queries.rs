@@ -20,6 +20,15 @@ pub(in crate::referee) fn query(seed: &mut Seed, plan: &Plan, model: &Model) -> 
     if seed.once_in(4) {
         body["vector_encoding"] = json!(seed.pick(&["float", "base64"]));
     }
+    // How segments are searched never changes an answer.
+    if seed.once_in(3) {
+        let plans = [
+            json!("filter_first"),
+            json!("scan_first"),
+            json!("together"),
+        ];
+        body["plan"] = seed.pick(&plans);
+    }
     match seed.below(8) {
         0 => body["consistency"] = json!({"level": "eventual"}),
         1 => body["consistency"] = json!({"level": "eventual", "max_staleness_seconds": 0}),
