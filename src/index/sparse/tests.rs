@@ -11,6 +11,7 @@ use super::list::{BLOCK_ENTRIES, CHUNK_ENTRIES, Ends, Entries, List, put_block, 
 use super::*;
 use crate::filter::RowMask;
 use crate::index::pages::{Pages, Work};
+use crate::index::tests::Seeded;
 use crate::rows::sparse::Entry;
 use crate::rows::{self, RowsBuilder, SparseColumn};
 use crate::types::{AttrId, AttributeType, DocId, IdKind, NamespaceSchema, Value};
@@ -19,22 +20,7 @@ const ATTR: AttrId = AttrId(0);
 /// Bytes of the file before the index.
 const BEFORE: usize = 70_001;
 
-/// A small generator of numbers (splitmix64).
-struct Seeded(u64);
-
 impl Seeded {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
     /// A weight that 16-bit floats hold: of any size, or one of a few, so that products tie and cancel.
     fn weight(&mut self) -> f32 {
         if self.below(3) == 0 {

@@ -24,10 +24,10 @@ use crate::types::{
 const ATTR: AttrId = AttrId(0);
 
 /// A small generator of numbers (splitmix64).
-struct Seeded(u64);
+pub(in crate::index) struct Seeded(pub(in crate::index) u64);
 
 impl Seeded {
-    fn next(&mut self) -> u64 {
+    pub(in crate::index) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,7 +35,7 @@ impl Seeded {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::index) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }
