@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::path;
 use crate::error::{Error, Result};
 use crate::lsm::{Deletions, Segment, SegmentId, State};
-use crate::types::{NamespaceId, WalSeq};
+use crate::types::{NamespaceId, ObjectRef, WalSeq};
 
 /// The committed deletions of a segment at one of its generations.
 #[derive(Debug, Clone)]
@@ -21,7 +21,8 @@ pub struct Bitmap {
 /// All that some states refer to. Grows with the segments that live in any of them.
 #[derive(Debug, Clone, Default)]
 pub struct References {
-    segments: BTreeMap<SegmentId, (Segment, String)>,
+    /// By the key of the index file too: another may have been built.
+    segments: BTreeMap<(SegmentId, String), (Segment, String)>,
     bitmaps: BTreeMap<(SegmentId, u32), Bitmap>,
     paths: BTreeSet<String>,
 }
@@ -63,14 +64,22 @@ impl References {
             deletions: Deletions::default(),
             ..segment.clone()
         };
-        match self.segments.get(&segment.id) {
+        let of_segment = (segment.id, String::new())..;
+        let mut others = self.segments.range(of_segment);
+        if let Some(((id, _), (known, known_by))) = others.next()
+            && *id == segment.id
+            && rows_of(known) != rows_of(&bare)
+        {
+            return Err(differs(known_by, "the documents"));
+        }
+        let named = (segment.id, bare.index.path.clone());
+        match self.segments.get(&named) {
             Some((known, _)) if *known == bare => {}
             Some((_, known_by)) => return Err(differs(known_by, "the files")),
             None => {
                 self.paths.insert(bare.parquet.path.clone());
                 self.paths.insert(bare.index.path.clone());
-                let named = (bare, named_by.to_owned());
-                self.segments.insert(segment.id, named);
+                self.segments.insert(named, (bare, named_by.to_owned()));
             }
         }
         let deletions = &segment.deletions;
@@ -93,7 +102,8 @@ impl References {
         Ok(())
     }
 
-    /// All segments, deletions left out, each with the object that names it first.
+    /// All segments, deletions left out, each once for each of its index files, with the object that names it first
+    /// so. Those of one segment follow each other.
     pub fn segments(&self) -> impl Iterator<Item = (&Segment, &str)> {
         self.segments
             .values()
@@ -139,6 +149,11 @@ impl References {
     }
 }
 
+/// What an index file that is built later does not change.
+fn rows_of(segment: &Segment) -> (&ObjectRef, u64, u64) {
+    (&segment.parquet, segment.rows, segment.logical_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -149,7 +164,7 @@ mod tests {
     use crate::lsm::entry::ClaimKind;
     use crate::lsm::state::Block;
     use crate::lsm::{BitmapPlace, Rotation};
-    use crate::types::{Bound, FooterRef, Nonce, ObjectRef, SlotName, Stats};
+    use crate::types::{Bound, FooterRef, Nonce, SlotName, Stats};
 
     fn id() -> NamespaceId {
         NamespaceId(Uuid::from_u128(7))
@@ -181,6 +196,7 @@ mod tests {
                 id_max: Bound::Uint(5),
                 attributes: Vec::new(),
             },
+            unindexed: Vec::new(),
             deletions: Deletions::default(),
         }
     }
@@ -277,6 +293,33 @@ mod tests {
         }
         assert_eq!(references.segments().count(), 1);
         assert_eq!(references.bitmaps().count(), 2);
+    }
+
+    #[test]
+    fn segment_with_an_index_built_later_is_referenced_with_each_index_of_a_state() {
+        let older = state(vec![segment(10)]);
+        let built = path::segment_index(id(), WalSeq(12), 0);
+        let rebuilt = || Segment {
+            index: object(built.clone()),
+            ..segment(10)
+        };
+        let newer = state(vec![rebuilt()]);
+        let first = path::segment_index(id(), WalSeq(10), 0);
+        let mut references = References::default();
+        references.add_state("m2", &newer).expect("the first");
+        let standing = |references: &References, key: &str| references.standing(id(), &newer, key);
+        assert_eq!(standing(&references, &first), Standing::Orphan);
+        references.add_state("m1", &older).expect("the same rows");
+        for key in [&first, &built] {
+            assert_eq!(standing(&references, key), Standing::Referenced);
+        }
+        assert_eq!(references.segments().count(), 2);
+        // Other rows under the same number.
+        let mut other = rebuilt();
+        other.rows += 1;
+        other.index.path = path::segment_index(id(), WalSeq(14), 0);
+        let error = references.add_state("m3", &state(vec![other]));
+        assert!(error.expect_err("other rows").message().contains("m3"));
     }
 
     #[test]

@@ -283,7 +283,7 @@ fn frame_of(element: VectorElement) -> u16 {
     }
 }
 
-/// The permanent number of an entry kind. 8 (a merge of segments), 9 (a built index) and 16 (parts of a
+/// The permanent number of an entry kind. 8 (a merge of segments) and 16 (parts of a
 /// large write) are reserved.
 fn kind_number(entry: &Entry) -> u16 {
     match entry {
@@ -294,6 +294,7 @@ fn kind_number(entry: &Entry) -> u16 {
         Entry::Flush { .. } => 5,
         Entry::Schema { .. } => 6,
         Entry::Configure { .. } => 7,
+        Entry::IndexBuild { .. } => 9,
         Entry::Pin { .. } => 10,
         Entry::Unpin { .. } => 11,
         Entry::Truncate { .. } => 12,
@@ -305,10 +306,10 @@ fn kind_number(entry: &Entry) -> u16 {
 }
 
 fn check_kind(key: &str, kind: u16) -> Result<()> {
-    if (1..=7).contains(&kind) || (10..=15).contains(&kind) || kind == 17 {
+    if (1..=7).contains(&kind) || (9..=15).contains(&kind) || kind == 17 {
         return Ok(());
     }
-    Err(unknown(key, "entry kind", "1 to 7, 10 to 15 or 17", kind))
+    Err(unknown(key, "entry kind", "1 to 7, 9 to 15 or 17", kind))
 }
 
 struct Frame {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::segment::{DeletionUpdate, Segment};
+use super::segment::{DeletionUpdate, IndexUpdate, Segment};
 use super::state::Rotation;
 use crate::types::sequence::hex16;
 use crate::types::{NamespaceSchema, Nonce, SlotName, Timestamp, WalSeq};
@@ -72,6 +72,8 @@ pub enum ClaimKind {
     Flush,
     /// To upload the parts of one large write.
     Write,
+    /// To give one segment a new index file.
+    IndexBuild,
 }
 
 /// What a slot says. Kind numbers are permanent; `format::wal` has the table, with the kinds that are
@@ -113,6 +115,13 @@ pub enum Entry {
         /// Rows of older segments that entries of the range deleted or superseded.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         deletions: Vec<DeletionUpdate>,
+    },
+    /// A segment has another index file now.
+    IndexBuild {
+        /// Sequence of the claim.
+        claim: WalSeq,
+        /// The file, and what it replaces.
+        built: Box<IndexUpdate>,
     },
     /// Changes the schema alone.
     Schema {
@@ -177,6 +186,7 @@ impl Entry {
             | Self::Claim { .. }
             | Self::Abort { .. }
             | Self::Flush { .. }
+            | Self::IndexBuild { .. }
             | Self::Pin { .. }
             | Self::Unpin { .. }
             | Self::Truncate { .. }

@@ -1,6 +1,8 @@
 //! Named rules of a state, checked after every apply and every load.
 
+use super::segment::Segment;
 use super::state::{Block, Life, State};
+use crate::types::AttrId;
 
 /// One rule: its name and whether it holds.
 struct Rule {
@@ -71,6 +73,14 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "attributes that a segment has no index of are in order",
+        holds: |state| {
+            let in_order = |attrs: &[AttrId]| attrs.windows(2).all(|pair| pair[0] < pair[1]);
+            let mut segments = state.segments.iter();
+            segments.all(|segment| in_order(&segment.unindexed))
+        },
+    },
+    Rule {
         name: "claims and pins name the past",
         holds: |state| {
             state.claims.keys().all(|claim| *claim <= state.seq)
@@ -93,6 +103,19 @@ const STEP_RULES: &[StepRule] = &[
     StepRule {
         name: "a namespace that is gone stays gone",
         holds: |before, after| before.life != Life::Reaped || after.life == Life::Reaped,
+    },
+    StepRule {
+        name: "a segment that stays keeps its rows, and rows that were gone",
+        holds: |before, after| {
+            before.segments.iter().all(|old| {
+                after.segment(old.id).is_none_or(|new| {
+                    let rows = |segment: &Segment| (segment.rows, segment.logical_bytes);
+                    new.parquet == old.parquet
+                        && rows(new) == rows(old)
+                        && new.deletions.generation >= old.deletions.generation
+                })
+            })
+        },
     },
     StepRule {
         name: "attribute numbers are never reused",

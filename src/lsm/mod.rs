@@ -7,6 +7,7 @@
 pub mod advance;
 pub mod append;
 pub mod entry;
+pub mod indexing;
 pub mod invariant;
 pub mod probe;
 pub mod segment;
@@ -22,6 +23,6 @@ pub use advance::{Advance, AdvanceEvent, AdvanceStep};
 pub use append::{Append, AppendEvent, AppendStep};
 pub use entry::{Entry, SlotHeader};
 pub use probe::{Probe, ProbeEvent, ProbeStep};
-pub use segment::{BitmapPlace, DeletionUpdate, Deletions, Segment, SegmentId};
+pub use segment::{BitmapPlace, DeletionUpdate, Deletions, IndexUpdate, Segment, SegmentId};
 pub use state::{Anchor, Applied, Rotation, State};
 pub use tail::{Chunk, Latest, Tail, TailView, Touched};

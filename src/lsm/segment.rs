@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{FooterRef, ObjectRef, Stats, WalSeq};
+use crate::types::{AttrId, FooterRef, ObjectRef, Stats, WalSeq};
 
 /// Which segment: the claim that authorised its upload, and its number under it. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +40,10 @@ pub struct Segment {
     pub logical_bytes: u64,
     /// What the rows hold at a glance.
     pub stats: Stats,
+    /// Attributes with values here that `index` has no index of although their type can have one, ascending: they
+    /// were not filterable when it was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unindexed: Vec<AttrId>,
     /// Rows that are gone.
     #[serde(default, skip_serializing_if = "Deletions::is_none")]
     pub deletions: Deletions,
@@ -100,4 +104,23 @@ pub struct DeletionUpdate {
     pub rows: u64,
     /// Which rows are gone afterwards, all of them.
     pub bitmap: BitmapPlace,
+}
+
+/// A new index file of a segment that lives already: its rows and their order stay.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexUpdate {
+    /// Which segment.
+    pub segment: SegmentId,
+    /// The key of the index file that this one replaces.
+    pub base: String,
+    /// The new index file.
+    pub index: ObjectRef,
+    /// Where its footer lies.
+    pub footer: FooterRef,
+    /// What the rows hold at a glance, attributes that are filterable now included.
+    pub stats: Stats,
+    /// Attributes that it has no index of, as in `Segment`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unindexed: Vec<AttrId>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{ClaimKind, Entry, Id16, KeyedRequest, SlotHeader};
 use super::invariant;
-use super::segment::{DeletionUpdate, Segment, SegmentId};
+use super::segment::{DeletionUpdate, IndexUpdate, Segment, SegmentId};
 use super::settings;
 use crate::error::{Error, Result};
 use crate::types::settings::Settings;
@@ -306,6 +306,7 @@ impl State {
                 segments,
                 deletions,
             } => self.apply_flush(*claim, *base, *up_to, segments, deletions),
+            Entry::IndexBuild { claim, built } => self.apply_build(*claim, built),
             Entry::Schema { schema, .. } => {
                 if self.life != Life::Live {
                     return Applied::NoOp("the namespace is dropped");
@@ -415,6 +416,28 @@ impl State {
             segment.deletions.bitmap = update.bitmap.clone();
         }
         Some(segments)
+    }
+
+    /// Rows stay as they are, so that deletions of the segment may change meanwhile; an index file that came first
+    /// makes this one a no-op.
+    fn apply_build(&mut self, claim: WalSeq, built: &IndexUpdate) -> Applied {
+        if self.claims.get(&claim) != Some(&ClaimKind::IndexBuild) {
+            return Applied::NoOp("the claim is not active");
+        }
+        let at = self.segment_at(built.segment);
+        let Some(live) = at.and_then(|at| self.segments.get_mut(at)) else {
+            return Applied::NoOp("the segment does not live");
+        };
+        if live.index.path != built.base {
+            return Applied::NoOp("the segment has another index by now");
+        }
+        let segment = Arc::make_mut(live);
+        segment.index = built.index.clone();
+        segment.footer = built.footer;
+        segment.stats = built.stats.clone();
+        segment.unindexed.clone_from(&built.unindexed);
+        self.claims.remove(&claim);
+        Applied::Effective
     }
 
     fn segment_at(&self, id: SegmentId) -> Option<usize> {

@@ -6,7 +6,8 @@ use super::entry::ClaimKind;
 use super::*;
 use crate::rows::{self, RowsBuilder};
 use crate::types::{
-    Bound, DocId, FooterRef, IdKind, NamespaceSchema, Nonce, ObjectRef, Stats, Timestamp, WalSeq,
+    AttrId, Bound, DocId, FooterRef, IdKind, NamespaceSchema, Nonce, ObjectRef, Stats, Timestamp,
+    WalSeq,
 };
 
 fn schema() -> NamespaceSchema {
@@ -100,12 +101,15 @@ fn tail_after_a_flush_keeps_what_came_later_and_old_views_see_what_they_saw() {
     assert_eq!(tail.memory_bytes(), 0);
 }
 
-fn segment(claim: u64, n: u32) -> Segment {
-    let object = |path: &str| ObjectRef {
+fn object(path: &str) -> ObjectRef {
+    ObjectRef {
         path: path.to_owned(),
         bytes: 1,
         hash: 1,
-    };
+    }
+}
+
+pub(super) fn segment(claim: u64, n: u32) -> Segment {
     Segment {
         id: SegmentId {
             claim: WalSeq(claim),
@@ -125,6 +129,7 @@ fn segment(claim: u64, n: u32) -> Segment {
             id_max: Bound::Uint(10),
             attributes: Vec::new(),
         },
+        unindexed: Vec::new(),
         deletions: Deletions::default(),
     }
 }
@@ -229,4 +234,95 @@ fn flush_with_stale_deletions_means_nothing() {
     assert_eq!(state.segments.len(), 1);
     let fresh = flush(4, 3, vec![segment(4, 0)], vec![deletion(2, 1)]);
     assert_eq!(step(&mut state, &fresh), Applied::Effective);
+}
+
+/// A state of segments 2/0 and 2/1 without an index of attribute 7, and claims 6 and 7 to build.
+fn unindexed() -> State {
+    let mut state = claimed();
+    let without = |n| Segment {
+        index: object(&format!("old{n}")),
+        unindexed: vec![AttrId(7)],
+        ..segment(2, n)
+    };
+    let applied = step(
+        &mut state,
+        &flush(2, 0, vec![without(0), without(1)], vec![]),
+    );
+    assert_eq!(applied, Applied::Effective);
+    for _ in 0..2 {
+        let claim = ClaimKind::IndexBuild;
+        step(&mut state, &Entry::Claim { claim });
+    }
+    state
+}
+
+fn build(claim: u64, n: u32, base: &str) -> Entry {
+    let built = IndexUpdate {
+        segment: segment(2, n).id,
+        base: base.to_owned(),
+        index: object(&format!("new{claim}")),
+        footer: FooterRef {
+            offset: 3,
+            bytes: 4,
+            hash: 5,
+        },
+        stats: segment(2, n).stats,
+        unindexed: Vec::new(),
+    };
+    Entry::IndexBuild {
+        claim: WalSeq(claim),
+        built: Box::new(built),
+    }
+}
+
+#[test]
+fn index_build_replaces_the_index_of_its_segment_alone() {
+    let mut state = unindexed();
+    let before = state.segments.clone();
+    // Deletions of the segment may change meanwhile.
+    let flushed = flush(3, 2, vec![], vec![deletion(2, 0)]);
+    assert_eq!(step(&mut state, &flushed), Applied::Effective);
+    assert_eq!(step(&mut state, &build(7, 0, "old0")), Applied::Effective);
+    let built = Segment {
+        index: object("new7"),
+        footer: FooterRef {
+            offset: 3,
+            bytes: 4,
+            hash: 5,
+        },
+        unindexed: Vec::new(),
+        deletions: state.segments[0].deletions.clone(),
+        ..(*before[0]).clone()
+    };
+    assert_eq!((*state.segments[0]).clone(), built);
+    assert_eq!(built.deletions.generation, 1);
+    assert_eq!(state.segments[1], before[1]);
+    let claims: Vec<u64> = state.claims.keys().map(|claim| claim.0).collect();
+    assert_eq!(claims, [4, 6], "its claim ends with it");
+}
+
+#[test]
+fn index_build_that_does_not_fit_means_nothing_and_its_claim_stays() {
+    let cases = [
+        ("of a flush's claim", build(3, 0, "old0")),
+        ("of no claim", build(1, 0, "old0")),
+        ("of another index", build(6, 0, "old1")),
+        ("of no segment", build(6, 9, "old0")),
+    ];
+    for (what, entry) in cases {
+        let mut state = unindexed();
+        let before = state.clone();
+        assert!(
+            matches!(step(&mut state, &entry), Applied::NoOp(_)),
+            "{what}"
+        );
+        assert_eq!(state.segments, before.segments, "{what}");
+        assert_eq!(state.claims, before.claims, "{what}");
+    }
+    let mut state = unindexed();
+    assert_eq!(step(&mut state, &build(6, 0, "old0")), Applied::Effective);
+    let second = step(&mut state, &build(7, 0, "old0"));
+    assert!(matches!(second, Applied::NoOp(_)), "another came first");
+    let abort = Entry::Abort { claim: WalSeq(6) };
+    assert!(matches!(step(&mut state, &abort), Applied::NoOp(_)));
 }

@@ -1,4 +1,4 @@
-//! What a flush puts into the bucket before its commit: under its claim's number, which nobody else ever has.
+//! What a flush or a build puts into the bucket before its commit: under its claim's number, which nobody else ever has.
 
 use std::sync::Arc;
 
@@ -65,6 +65,7 @@ impl Namespace {
             rows: sealed.rows,
             logical_bytes: sealed.logical_bytes,
             stats: sealed.stats,
+            unindexed: sealed.unindexed,
             deletions: Deletions::default(),
         })
     }
@@ -94,7 +95,7 @@ impl Namespace {
     }
 
     /// Uploads an object that only this claim may write.
-    async fn put_new(&self, key: &str, bytes: Bytes) -> Result<()> {
+    pub(super) async fn put_new(&self, key: &str, bytes: Bytes) -> Result<()> {
         let uploaded = create_once(&*self.shared.bucket, key, bytes).await?;
         match uploaded {
             Resolved::Ours => Ok(()),

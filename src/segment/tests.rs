@@ -50,6 +50,7 @@ pub(crate) async fn store(
         rows: sealed.rows,
         logical_bytes: sealed.logical_bytes,
         stats: sealed.stats,
+        unindexed: sealed.unindexed.clone(),
         deletions: Deletions::default(),
     })
 }

@@ -94,6 +94,8 @@ pub const LOST_SLOTS_MAX: u32 = 64;
 pub const KEYED_REQUESTS_KEPT: usize = 1_024;
 /// Most rows of a segment: a row's number is a u32, with room to add to it.
 pub const SEGMENT_ROWS_MAX: u64 = 1 << 31;
+/// Rows of segments that lack an index which one query needs, that it looks at one by one.
+pub const UNINDEXED_ROWS_MAX: u64 = 200_000;
 /// Attributes with stats in a segment's entry: bounds entries and manifests; the rest is never passed over.
 pub const SEGMENT_STATS_MAX: usize = 64;
 /// Bytes of a text bound in a segment's stats.

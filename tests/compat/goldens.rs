@@ -119,6 +119,12 @@ pub(crate) const GOLDENS: &[Golden] = &[
         |bytes| decode_slot(bytes, &values::flush_slot()),
     ),
     slot(
+        "slot-index-build",
+        false,
+        || encode_slot(&values::index_build_slot()),
+        |bytes| decode_slot(bytes, &values::index_build_slot()),
+    ),
+    slot(
         "slot-truncate",
         true,
         || encode_slot(&values::truncate_slot()),

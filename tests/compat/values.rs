@@ -10,10 +10,11 @@ use elacsym::format::{Effects, Slot, deletions, path};
 use elacsym::lsm::entry::{ClaimKind, Id16, KeyedRequest, WriteEntry};
 use elacsym::lsm::state::{Block, Life, PinState};
 use elacsym::lsm::{
-    BitmapPlace, DeletionUpdate, Deletions, Entry, Rotation, Segment, SegmentId, SlotHeader, State,
+    BitmapPlace, DeletionUpdate, Deletions, Entry, IndexUpdate, Rotation, Segment, SegmentId,
+    SlotHeader, State,
 };
 use elacsym::rows::{RowsBuilder, id_array};
-use elacsym::types::{AttributeStats, Bound, FooterRef, ObjectRef, Stats};
+use elacsym::types::{AttrId, AttributeStats, Bound, FooterRef, ObjectRef, Stats};
 use elacsym::types::{
     AttributeType, DistanceMetric, DocId, IdKind, NamespaceId, NamespaceName, NamespaceSchema,
     Nonce, ScalarType, SlotName, Timestamp, Value, VectorElement, WalSeq,
@@ -342,6 +343,7 @@ fn segment(claim: u64, n: u32, deletions: Deletions) -> Segment {
                 values: Some([-7, 3].map(Bound::Int).to_vec()),
             }],
         },
+        unindexed: Vec::new(),
         deletions,
     }
 }
@@ -396,6 +398,31 @@ pub(crate) fn claim_slot() -> Slot {
         header: header(7, 0, 6),
         entry: Entry::Claim {
             claim: ClaimKind::Flush,
+        },
+        effects: Effects::default(),
+    }
+}
+
+/// A segment of the flush before gets an index built later; one attribute has none still.
+pub(crate) fn index_build_slot() -> Slot {
+    let segment = segment(7, 0, Deletions::default());
+    let built = IndexUpdate {
+        segment: segment.id,
+        base: segment.index.path,
+        index: object(path::segment_index(namespace(), WalSeq(9), 0), 5_000),
+        footer: FooterRef {
+            offset: 4_000,
+            bytes: 1_000,
+            hash: 2,
+        },
+        stats: segment.stats,
+        unindexed: vec![AttrId(3)],
+    };
+    Slot {
+        header: header(11, 0, 10),
+        entry: Entry::IndexBuild {
+            claim: WalSeq(9),
+            built: Box::new(built),
         },
         effects: Effects::default(),
     }

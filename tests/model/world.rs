@@ -215,7 +215,9 @@ impl World {
             return;
         }
         match &slot.entry {
-            Entry::Flush { claim, .. } | Entry::Abort { claim } => {
+            Entry::Flush { claim, .. }
+            | Entry::IndexBuild { claim, .. }
+            | Entry::Abort { claim } => {
                 let is_first = self.ended.insert(claim.0);
                 if !is_first {
                     self.fail("S5 a claim ended twice");

@@ -39,6 +39,8 @@ pub struct SealedSegment {
     pub logical_bytes: u64,
     /// What it holds at a glance.
     pub stats: Stats,
+    /// Attributes with values and without an index, ascending: filters could not name them.
+    pub unindexed: Vec<AttrId>,
 }
 
 /// Names a file's bytes.
@@ -58,9 +60,39 @@ pub fn object_ref(path: String, bytes: &[u8]) -> ObjectRef {
 /// `Corrupted` if a batch does not fit the schema.
 pub fn seal(batches: &[RecordBatch], schema: &NamespaceSchema) -> Result<SealedSegment> {
     let chunks = sort::sorted(batches, schema)?;
+    let file = Bytes::from(parquet::write(&chunks, schema)?);
+    let derived = derive(&file, &chunks, schema)?;
+    Ok(SealedSegment {
+        parquet: file,
+        index: derived.index,
+        footer: derived.footer,
+        rows: derived.rows,
+        logical_bytes: derived.logical_bytes,
+        stats: derived.stats,
+        unindexed: derived.unindexed,
+    })
+}
+
+/// All that follows from the documents of a segment.
+#[derive(Debug)]
+pub(super) struct Derived {
+    pub(super) index: Bytes,
+    pub(super) footer: FooterRef,
+    pub(super) rows: u64,
+    pub(super) logical_bytes: u64,
+    pub(super) stats: Stats,
+    pub(super) unindexed: Vec<AttrId>,
+}
+
+/// Makes the index file of a Parquet file and the rows that are in it, and reads both back.
+pub(super) fn derive(
+    file: &Bytes,
+    chunks: &[RecordBatch],
+    schema: &NamespaceSchema,
+) -> Result<Derived> {
     let rows: u64 = chunks.iter().map(|chunk| chunk.num_rows() as u64).sum();
     let kind = schema.id_kind.unwrap_or(IdKind::Uint);
-    let stats = stats::of(&chunks, schema).filter(|_| rows <= limits::SEGMENT_ROWS_MAX);
+    let stats = stats::of(chunks, schema).filter(|_| rows <= limits::SEGMENT_ROWS_MAX);
     let Some(stats) = stats else {
         return Err(Error::internal(format!(
             "rows of a segment: expected 1 to {}, found {rows}",
@@ -68,7 +100,6 @@ pub fn seal(batches: &[RecordBatch], schema: &NamespaceSchema) -> Result<SealedS
         )));
     };
     let logical_bytes = chunks.iter().map(rows::logical_bytes).sum();
-    let file = Bytes::from(parquet::write(&chunks, schema)?);
     let mut draft = FooterDraft {
         head: Head {
             rows,
@@ -76,24 +107,24 @@ pub fn seal(batches: &[RecordBatch], schema: &NamespaceSchema) -> Result<SealedS
             logical_bytes,
             id_kind: kind,
             parquet_bytes: file.len() as u64,
-            columns: column_heads(&chunks, schema),
+            columns: column_heads(chunks, schema),
             stats: stats.clone(),
             sections: BTreeMap::new(),
             parts: BTreeMap::new(),
         },
         parts: Vec::new(),
     };
-    let tail = metadata::tail_start(UNNAMED, &file)?;
+    let tail = metadata::tail_start(UNNAMED, file)?;
     draft.part(
         names::PARQUET.to_owned(),
-        part_of(&file, tail..file.len() as u64)?,
+        part_of(file, tail..file.len() as u64)?,
     );
     draft.part(
         names::PARQUET_SUMS.to_owned(),
-        &BlockSums::of(&file).encode(),
+        &BlockSums::of(file).encode(),
     );
 
-    let (mut index, directory) = ids::build(kind, &chunks, 0);
+    let (mut index, directory) = ids::build(kind, chunks, 0);
     let span = (0, index.len() as u64);
     draft.head.sections.insert(names::IDS.to_owned(), span);
     draft.part(names::ID_DIRECTORY.to_owned(), &directory.encode());
@@ -101,17 +132,20 @@ pub fn seal(batches: &[RecordBatch], schema: &NamespaceSchema) -> Result<SealedS
     for (_, attribute) in schema.vectors() {
         if let AttributeType::Vector { dims, element } = attribute.kind {
             let shape = (dims, element);
-            add_vectors(
-                &mut draft,
-                &mut index,
-                &file,
-                &chunks,
-                (attribute.id, shape),
-            )?;
+            add_vectors(&mut draft, &mut index, file, chunks, (attribute.id, shape))?;
         }
     }
+    let mut unindexed = Vec::new();
     for (_, attribute) in layout::attributes_in_order(schema) {
-        add_attribute(&mut draft, &mut index, &chunks, attribute)?;
+        if !has_values(&draft.head, attribute.id) {
+            continue;
+        }
+        let can_be_named = can_be_named(attribute.kind);
+        if attribute.kind == AttributeType::Sparse || (can_be_named && attribute.filterable) {
+            add_attribute(&mut draft, &mut index, chunks, attribute)?;
+        } else if can_be_named {
+            unindexed.push(attribute.id);
+        }
     }
     draft.part(
         names::INDEX_SUMS.to_owned(),
@@ -120,15 +154,31 @@ pub fn seal(batches: &[RecordBatch], schema: &NamespaceSchema) -> Result<SealedS
     let (footer, place) = draft.seal(index.len() as u64)?;
     index.extend_from_slice(&footer);
     let index = Bytes::from(index);
-    prove((&file, &index), &chunks, &place)?;
-    Ok(SealedSegment {
-        parquet: file,
+    prove((file, &index), chunks, &place)?;
+    Ok(Derived {
         index,
         footer: place,
         rows,
         logical_bytes,
         stats,
+        unindexed,
     })
+}
+
+fn has_values(head: &Head, attr: AttrId) -> bool {
+    let column = head.columns.get(&attr);
+    column.is_some_and(|column| column.nulls < head.rows)
+}
+
+/// Whether there are indexes of attributes of a type; lists that were only ever empty have no type yet.
+fn can_be_named(kind: AttributeType) -> bool {
+    match kind {
+        AttributeType::Scalar(_) | AttributeType::Array(_) => true,
+        AttributeType::ArrayUnknown
+        | AttributeType::Bytes
+        | AttributeType::Sparse
+        | AttributeType::Vector { .. } => false,
+    }
 }
 
 fn column_heads(chunks: &[RecordBatch], schema: &NamespaceSchema) -> BTreeMap<AttrId, ColumnHead> {
@@ -207,7 +257,7 @@ fn add_vectors(
     Ok(())
 }
 
-/// Adds the index of an attribute that filters may name, or that has sparse vectors, if any row has a value.
+/// Adds the index of an attribute that filters may name, or that has sparse vectors.
 fn add_attribute(
     draft: &mut FooterDraft,
     index: &mut Vec<u8>,
@@ -215,22 +265,16 @@ fn add_attribute(
     attribute: &AttributeSchema,
 ) -> Result<()> {
     let attr = attribute.id;
-    let nulls = draft.head.columns.get(&attr).map(|column| column.nulls);
-    let has_values = nulls.is_some_and(|nulls| nulls < draft.head.rows);
-    if !has_values {
-        return Ok(());
-    }
     let start = index.len() as u64;
     let made = match attribute.kind {
         AttributeType::Sparse => {
             let made = index::build_sparse(chunks, attr, start)?;
             made.map(|made| (made.sections, made.index.encode()))
         }
-        kind if attribute.filterable => {
+        kind => {
             let made = index::build(chunks, attr, kind, start)?;
             made.map(|made| (made.sections, made.index.encode()))
         }
-        _ => None,
     };
     let Some((sections, directory)) = made else {
         return Ok(());

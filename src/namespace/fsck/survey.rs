@@ -208,7 +208,7 @@ impl Checker<'_> {
                 }
             };
             if applied == Applied::Effective
-                && matches!(slot.entry, Entry::Flush { .. })
+                && matches!(slot.entry, Entry::Flush { .. } | Entry::IndexBuild { .. })
                 && let Err(error) = survey.references.add_state(&key, &state)
             {
                 survey.damaged(&key, &error);

@@ -5,6 +5,7 @@
 mod damage;
 mod random;
 mod reads;
+mod reindex;
 
 use std::ops::Range;
 

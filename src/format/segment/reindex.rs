@@ -1,0 +1,96 @@
+//! A new index file for a segment that lives already: the documents stay, all that is derived from them is made again.
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::columns::{self, ColumnRead};
+use super::footer::Footer;
+use super::seal::derive;
+use crate::error::Result;
+use crate::format::frame::corrupt;
+use crate::rows::layout;
+use crate::types::{AttrId, AttributeSchema, FooterRef, NamespaceSchema, ObjectRef, Stats};
+
+/// A new index file, and what the log says about it.
+#[derive(Debug, Clone)]
+pub struct Reindexed {
+    /// The file; the footer is its end.
+    pub index: Bytes,
+    /// Where the footer lies.
+    pub footer: FooterRef,
+    /// What the segment holds at a glance, attributes that are filterable now included.
+    pub stats: Stats,
+    /// Attributes with values and without an index, ascending.
+    pub unindexed: Vec<AttrId>,
+}
+
+/// Makes a new index file of a segment, with the indexes that `schema` wants now. `old` is the footer of any index
+/// file of it.
+///
+/// The documents are proved by their hash, read whole, and the new file is made from them as a seal makes one, and
+/// read back as a seal reads it back. Takes about three times the rows' memory. Errors: `Corrupted` naming the
+/// documents where they are not what `documents` says; `Internal` where the new file does not read back.
+pub fn reindex(
+    documents: &ObjectRef,
+    file: &Bytes,
+    old: &Footer,
+    schema: &NamespaceSchema,
+) -> Result<Reindexed> {
+    prove_whole(documents, file)?;
+    let key = &documents.path;
+    let attrs: Vec<AttrId> = old.columns().iter().map(|column| column.attr).collect();
+    let mut read = ColumnRead::new(old, &attrs, true, None)?;
+    let chunks = columns::read_all(&mut read, file)?;
+    let derived = derive(file, &chunks, &schema_of(old, schema))?;
+    let expected = (u64::from(old.rows()), old.logical_bytes());
+    let found = (derived.rows, derived.logical_bytes);
+    if found != expected {
+        let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
+        return Err(corrupt(key, "rows and their bytes", expected, found));
+    }
+    Ok(Reindexed {
+        index: derived.index,
+        footer: derived.footer,
+        stats: derived.stats,
+        unindexed: derived.unindexed,
+    })
+}
+
+/// Proves that bytes are the object that a reference names. Errors: `Corrupted` naming it.
+pub fn prove_whole(object: &ObjectRef, bytes: &[u8]) -> Result<()> {
+    let key = &object.path;
+    if bytes.len() as u64 != object.bytes {
+        return Err(corrupt(key, "length", object.bytes, bytes.len()));
+    }
+    let found = xxh3_128(bytes);
+    if found != object.hash {
+        let (expected, found) = (format!("{:032x}", object.hash), format!("{found:032x}"));
+        return Err(corrupt(key, "hash", expected, found));
+    }
+    Ok(())
+}
+
+/// The schema of a segment's own columns, as they were; filters may name what they may name now, and nothing that
+/// was dropped meanwhile.
+fn schema_of(old: &Footer, now: &NamespaceSchema) -> NamespaceSchema {
+    let filterable = |attr: AttrId| {
+        let mut attributes = now.attributes.values();
+        attributes.any(|attribute| attribute.id == attr && attribute.filterable)
+    };
+    let attributes = old.columns().iter().map(|column| {
+        let attribute = AttributeSchema {
+            id: column.attr,
+            kind: column.kind,
+            filterable: filterable(column.attr),
+            regex: false,
+            glob: false,
+        };
+        (layout::column_name(column.attr), attribute)
+    });
+    NamespaceSchema {
+        id_kind: Some(old.id_kind()),
+        metric: now.metric,
+        attributes: attributes.collect(),
+        next_attr_id: now.next_attr_id,
+    }
+}
