@@ -231,6 +231,7 @@ impl Engine {
                 self.registry.forget(&namespace);
                 continue;
             }
+            namespace.consider_index_build(&view);
             if namespace.id() != id || waits_for(&view).is_none() {
                 return Ok(Attended::Nothing);
             }
@@ -247,7 +248,7 @@ impl Engine {
     }
 
     /// Looks, strongly, whether a namespace has rows in no segment, and deletes what is left of its log where it
-    /// has none; one that is not open is not kept open.
+    /// has none; indexes that it lacks are built meanwhile; one that is not open is not kept open.
     ///
     /// Errors: `Unavailable`; `Corrupted`. Cancel safe.
     pub async fn look_for_waiting(&self, name: &NamespaceName) -> Result<Option<Waiting>> {
@@ -255,6 +256,7 @@ impl Engine {
             return Ok(None);
         };
         let view = namespace.view_at(Consistency::Strong).await?;
+        namespace.consider_index_build(&view);
         if view.state.life == Life::Live && waits_for(&view).is_none() {
             namespace.clean_rest(&view.state).await?;
         }

@@ -5,16 +5,18 @@
 //! fails on the way leaves the rows where they were, in the log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::claims::{Claimed, Claims, PATIENCE_MS_MAX};
 use super::handle::{Log, Namespace, View};
+use super::rest::Rest;
 use super::write::Tried;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Effects, wal::Body};
+use crate::lsm::entry::ClaimKind;
 use crate::lsm::{Applied, Entry, State};
 use crate::runtime::clock::sleep_ms;
 use crate::runtime::{FailPoint, failpoint};
@@ -23,11 +25,6 @@ use crate::types::{WalSeq, limits};
 
 /// How often a caller that waits for another flusher looks again, milliseconds.
 const LOOK_AGAIN_MS: u64 = 100;
-/// How long a flush that failed is left alone, milliseconds: twice as long after each further failure. Each
-/// may cost the log two slots.
-const RETRY_MS: u64 = 1_000;
-const RETRY_MS_MAX: u64 = 10 * 60 * 1_000;
-
 /// What this node does about flushing a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Flusher {
@@ -37,10 +34,8 @@ pub(crate) struct Flusher {
     asked: AtomicBool,
     /// Whether a flush by age is set.
     timed: AtomicBool,
-    /// Before when none is begun in the background: the last one failed. Monotonic milliseconds.
-    not_before_ms: AtomicU64,
-    /// Failures since the last that did not.
-    failures: AtomicU32,
+    /// How long one that failed is left alone.
+    rest: Rest,
     pub(super) claims: Mutex<Claims>,
 }
 
@@ -80,27 +75,13 @@ impl Namespace {
         }
     }
 
-    /// Until a flush may be begun in the background, milliseconds.
-    fn flush_rests_ms(&self) -> u64 {
-        let not_before_ms = self.flusher.not_before_ms.load(Ordering::Acquire);
-        not_before_ms.saturating_sub(self.shared.clock.monotonic_ms())
-    }
-
     /// Notes how a flush ended.
     fn note_flush(&self, flushed: &Result<Flushed>) {
-        let flusher = &self.flusher;
+        let rest = &self.flusher.rest;
         let Err(error) = flushed else {
-            flusher.failures.store(0, Ordering::Release);
-            return;
+            return rest.note_success();
         };
-        let failures = flusher.failures.fetch_add(1, Ordering::AcqRel);
-        let rest_ms = RETRY_MS
-            .saturating_mul(1 << failures.min(16))
-            .min(RETRY_MS_MAX);
-        let now = self.shared.clock.monotonic_ms();
-        flusher
-            .not_before_ms
-            .store(now.saturating_add(rest_ms), Ordering::Release);
+        rest.note_failure(self.shared.clock.monotonic_ms());
         self.shared.metrics.flush.failures_total.inc();
         self.shared.note_damage(error);
         tracing::warn!(namespace = %self.name, error = %error.chain(), "flush failed");
@@ -130,7 +111,8 @@ impl Namespace {
                 let Some(namespace) = namespace.upgrade() else {
                     return;
                 };
-                wait_ms = namespace.flush_rests_ms();
+                let now = namespace.shared.clock.monotonic_ms();
+                wait_ms = namespace.flusher.rest.left_ms(now);
                 if wait_ms == 0 {
                     asked(&namespace.flusher).store(false, Ordering::Release);
                     return namespace.flush_in_background().await;
@@ -181,14 +163,17 @@ impl Namespace {
         // What cannot be read would fail the flush after its claim, and cost the log two slots.
         self.changed_segments(&self.view()).await?;
         for _ in 0..waits {
-            match self.claim().await? {
+            match self
+                .claim(ClaimKind::Flush, |log| !log.tail.is_touched())
+                .await?
+            {
                 Claimed::Nothing(seq) => return Ok(Flushed::Nothing(seq)),
                 Claimed::Busy => sleep_ms(LOOK_AGAIN_MS).await,
                 Claimed::Ours(claim, view) => {
                     let flushed = match self.flush_under(claim, &view).await {
                         Ok(flushed) => flushed,
                         Err(error) => {
-                            self.abort(claim).await;
+                            self.abort(ClaimKind::Flush, claim).await;
                             return Err(error);
                         }
                     };
@@ -227,41 +212,36 @@ impl Namespace {
             segments,
             deletions: updates,
         };
-        let state = self.commit_flush(claim, entry).await?;
+        let committed = self.commit_claimed(claim, entry).await?;
+        let state = committed.map_err(|reason| superseded(&self.name, reason))?;
         tracing::debug!(namespace = %self.name, up_to = view.seq.0, rows, "flushed");
         self.shared.metrics.flush.rows_total.inc_by(rows);
         self.put_manifest(&state).await;
         Ok(Flushed::Done(view.seq))
     }
 
-    /// Appends the commit of a flush; gives the state it made.
-    async fn commit_flush(self: &Arc<Self>, claim: WalSeq, entry: Entry) -> Result<Arc<State>> {
+    /// Appends the commit of what was claimed; gives the state it made, or why it came to nothing.
+    pub(super) async fn commit_claimed(
+        self: &Arc<Self>,
+        claim: WalSeq,
+        entry: Entry,
+    ) -> Result<std::result::Result<Arc<State>, &'static str>> {
         let mut slot = self.log.lock().await;
         for _ in 0..limits::LOST_SLOTS_MAX {
             let log = self.take_live_log(&mut slot).await?;
             let stands = log.state.claims.contains_key(&claim);
             *slot = Some(log);
             if !stands {
-                return Err(superseded(&self.name, "its claim was taken back"));
+                return Ok(Err("its claim was taken back"));
             }
-            let committing = failpoint::reach(FailPoint::F3);
-            if committing.before().await.is_some() {
-                return Err(Error::unavailable("failpoint f3"));
-            }
-            let tried = self.append_plain(&mut slot, entry.clone()).await?;
-            if committing.after().await.is_some() {
-                return Err(Error::outcome_unknown("failpoint f3"));
-            }
-            match tried {
+            match self.append_commit(&mut slot, entry.clone()).await? {
                 Tried::Committed(_, Applied::Effective) => {
                     let log = self.take_log(&mut slot).await?;
                     let state = Arc::clone(&log.state);
                     *slot = Some(log);
-                    return Ok(state);
+                    return Ok(Ok(state));
                 }
-                Tried::Committed(_, Applied::NoOp(reason)) => {
-                    return Err(superseded(&self.name, reason));
-                }
+                Tried::Committed(_, Applied::NoOp(reason)) => return Ok(Err(reason)),
                 Tried::Again => {}
             }
         }
@@ -269,6 +249,25 @@ impl Namespace {
             "namespace `{}` has faster writers elsewhere",
             self.name
         )))
+    }
+
+    async fn append_commit(
+        self: &Arc<Self>,
+        slot: &mut Option<Log>,
+        entry: Entry,
+    ) -> Result<Tried> {
+        if !matches!(entry, Entry::Flush { .. }) {
+            return self.append_plain(slot, entry).await;
+        }
+        let committing = failpoint::reach(FailPoint::F3);
+        if committing.before().await.is_some() {
+            return Err(Error::unavailable("failpoint f3"));
+        }
+        let tried = self.append_plain(slot, entry).await?;
+        if committing.after().await.is_some() {
+            return Err(Error::outcome_unknown("failpoint f3"));
+        }
+        Ok(tried)
     }
 
     /// Appends an entry that has no rows and that nobody needs to find again.

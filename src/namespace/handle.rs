@@ -1,7 +1,7 @@
 //! One open namespace on this node: its log, its tail, and the view that readers take.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use super::Shared;
 use super::deaths::Deaths;
 use super::due::Waits;
 use super::flush::Flusher;
+use super::index_build::Builder;
 use super::open;
 use super::read::Probe;
 use super::write::CommitQueue;
@@ -65,6 +66,8 @@ pub(crate) struct View {
     pub(crate) segments: Arc<[SegmentReader]>,
     /// The rows of each that this view sees: found out by the first who asks.
     pub(super) live_rows: OnceCell<Arc<[Arc<RowMask>]>>,
+    /// Whether a segment lacks an index that the schema wants: found out by the first who asks.
+    lacks_index: OnceLock<bool>,
     /// How to ask whether it is still current.
     pub(crate) probe: lsm::Probe,
     /// The proof of this very state: a newer state's would let this view pass for current.
@@ -80,12 +83,14 @@ impl View {
         let reader = |segment: &Arc<Segment>| match known
             .binary_search_by_key(&segment.id, |reader| reader.segment().id)
         {
-            Ok(at) => known[at].clone(),
-            Err(_) => shared.reader(segment),
+            // The same files: an index may have been built since.
+            Ok(at) if known[at].segment().index == segment.index => known[at].clone(),
+            _ => shared.reader(segment),
         };
         Self {
             segments: state.segments.iter().map(reader).collect(),
             live_rows: OnceCell::new(),
+            lacks_index: OnceLock::new(),
             seq: state.seq,
             schema: Arc::clone(&state.schema),
             state: Arc::clone(state),
@@ -93,6 +98,13 @@ impl View {
             probe: lsm::Probe::of(state),
             proof: Mutex::new(log.proof),
         }
+    }
+
+    /// Whether a segment lacks an index that the schema wants.
+    pub(crate) fn lacks_index(&self) -> bool {
+        *self
+            .lacks_index
+            .get_or_init(|| lsm::indexing::is_lacking(&self.state))
     }
 
     pub(crate) fn proof(&self) -> Proof {
@@ -128,6 +140,7 @@ pub(crate) struct Namespace {
     pub(crate) probe: Probe,
     pub(crate) deaths: Deaths,
     pub(crate) flusher: Flusher,
+    pub(crate) builder: Builder,
     pub(super) waits: Waits,
     /// The slot at which the log could not be read on: nothing is appended before it reads well.
     stopped: Mutex<Option<SlotName>>,
@@ -153,6 +166,7 @@ impl Namespace {
             probe: Probe::default(),
             deaths: Deaths::default(),
             flusher: Flusher::default(),
+            builder: Builder::default(),
             waits: Waits::default(),
             stopped: Mutex::default(),
             proven_at_ms: AtomicU64::new(began_ms),

@@ -12,12 +12,14 @@ mod due;
 mod flush;
 pub mod fsck;
 mod handle;
+mod index_build;
 mod name;
 mod open;
 mod options;
 mod quarantine;
 mod read;
 mod registry;
+mod rest;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -108,6 +110,8 @@ pub(crate) struct Shared {
     pub(crate) options: EngineOptions,
     /// Turns of queries.
     turns: Semaphore,
+    /// The turn to build indexes.
+    index_builds: Semaphore,
     /// Blocks of segments.
     pub(crate) cache: Arc<BlockCache>,
     /// Triggered once the node drains: nothing new is begun in the background then.
@@ -183,6 +187,7 @@ impl Engine {
             )),
             shutdown: Shutdown::new(),
             turns: Semaphore::new(options.max_concurrent_queries),
+            index_builds: Semaphore::new(1),
             options,
         });
         Self {

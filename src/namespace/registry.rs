@@ -149,6 +149,7 @@ impl Registry {
 
     fn keep(&self, namespace: Arc<Namespace>) -> Arc<Namespace> {
         self.close_beyond_budget(&namespace.name);
+        namespace.consider_index_build(&namespace.view());
         let kept = Arc::clone(&namespace);
         let before = self.open.write().insert(namespace.name.clone(), namespace);
         if before.is_none() {

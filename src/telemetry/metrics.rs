@@ -35,6 +35,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// Flushes.
     pub flush: FlushMetrics,
+    /// Indexes built later than their segments.
+    pub index_build: IndexBuildMetrics,
     /// The search for work that other nodes left.
     pub finder: FinderMetrics,
     /// Damaged objects.
@@ -54,6 +56,7 @@ impl Metrics {
             namespace: NamespaceMetrics::new(&mut registrar)?,
             cache: CacheMetrics::new(&mut registrar)?,
             flush: FlushMetrics::new(&mut registrar)?,
+            index_build: IndexBuildMetrics::new(&mut registrar)?,
             finder: FinderMetrics::new(&mut registrar)?,
             damage: DamageMetrics::new(&mut registrar)?,
             registrar,
@@ -306,6 +309,37 @@ impl FlushMetrics {
             seconds: registrar.histogram(
                 "elacsym_flush_seconds",
                 "How long flushes took.",
+                &SECONDS_BUCKETS,
+            )?,
+        })
+    }
+}
+
+/// Index files built later than their segments.
+#[derive(Debug, Clone)]
+pub struct IndexBuildMetrics {
+    /// Builds that failed or came to nothing; queries read the documents instead.
+    pub failures_total: IntCounter,
+    /// Rows of segments that got a new index file.
+    pub rows_total: IntCounter,
+    /// How long building one took, failed ones left out.
+    pub seconds: Histogram,
+}
+
+impl IndexBuildMetrics {
+    fn new(registrar: &mut Registrar) -> Result<Self> {
+        Ok(Self {
+            failures_total: registrar.counter(
+                "elacsym_index_build_failures_total",
+                "Index builds that failed or came to nothing; queries read the documents instead.",
+            )?,
+            rows_total: registrar.counter(
+                "elacsym_index_build_rows_total",
+                "Rows of segments that got an index built later.",
+            )?,
+            seconds: registrar.histogram(
+                "elacsym_index_build_seconds",
+                "How long building the index of one segment took.",
                 &SECONDS_BUCKETS,
             )?,
         })

@@ -263,6 +263,7 @@ impl Namespace {
         if brought_rows {
             self.consider_flush(&view);
         }
+        self.consider_index_build(&view);
         if slot.idx == 0 && slot.block > 0 {
             self.write_manifest(&log);
         }
