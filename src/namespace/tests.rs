@@ -22,6 +22,7 @@ mod degraded;
 mod fencing;
 mod flush;
 mod freshness;
+mod index_build;
 mod json;
 mod marks;
 mod opening;

@@ -96,6 +96,11 @@ impl BoundTotals {
         })
     }
 
+    /// The attributes that rows are grouped by.
+    pub fn group_attributes(&self) -> impl Iterator<Item = AttrId> + '_ {
+        self.groups.iter().map(|group| group.attr)
+    }
+
     /// The attributes that are looked at, besides those of the filter.
     pub fn attributes(&self) -> impl Iterator<Item = AttrId> + '_ {
         let folds = self.folds.iter().filter_map(|fold| match fold {

@@ -80,6 +80,7 @@ impl Namespace {
         counter: &RequestCounter,
     ) -> Result<Answer<Answers>> {
         let mut view = self.view_at(request.consistency).await?;
+        self.consider_index_build(&view);
         let probed = counter.snapshot();
         let mut restarts = 0;
         // What a query that may be degraded does without. Each round restarts or leaves out one more.
@@ -133,6 +134,9 @@ impl Namespace {
         }
         let began_ms = self.shared.clock.monotonic_ms();
         let bound = question::bind_all(asked.request, &view.schema)?;
+        if !asked.request.explain {
+            question::permit(&bound, view)?;
+        }
         let live = match asked.left_out.is_empty() {
             true => self.live_rows(view).await?,
             false => self.live_rows_without(view, asked.left_out).await?,

@@ -1,13 +1,18 @@
 //! The questions of a request and what a schema makes of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::recall::BoundRecall;
+use super::segment::columns_of;
 use crate::error::{Error, Result};
+use crate::filter::Columns;
+use crate::lsm::indexing;
+use crate::namespace::handle::View;
 use crate::query::order::OrderBy;
 use crate::query::request::{Ask, Questions};
 use crate::query::{self, BoundQuery, BoundRank, BoundTotals};
-use crate::types::{NamespaceSchema, limits};
+use crate::types::{AttrId, NamespaceSchema, limits};
 
 /// A question that the schema of a view has given its meaning.
 pub(super) enum Bound {
@@ -25,6 +30,27 @@ impl Bound {
         })
     }
 
+    /// The attributes whose indexes it is answered from, where segments have them: of its filter, of the keys of its
+    /// order and of its groups. Sums, scores and limits of alike rows read what passes the filter in any case.
+    fn indexed_attributes(&self) -> BTreeSet<AttrId> {
+        let (filter, mut needed) = match self {
+            Self::Rows(query) => {
+                let mut columns = Columns::default();
+                if let BoundRank::Order(order) = &query.rank
+                    && order.per.is_none()
+                    && let OrderBy::Keys(keys) = &order.by
+                {
+                    keys.iter().for_each(|key| columns.add(key.target));
+                }
+                (query.filter.as_ref(), columns.attrs)
+            }
+            Self::Totals(totals) => (totals.filter.as_ref(), totals.group_attributes().collect()),
+            Self::Recall(asked) => (asked.filter(), BTreeSet::new()),
+        };
+        needed.extend(columns_of(filter).attrs);
+        needed
+    }
+
     /// A word for it, for metrics.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -39,6 +65,18 @@ impl Bound {
             Self::Recall(_) => "recall",
         }
     }
+}
+
+/// Permits each question of a request to read what it needs of segments that lack an index for it.
+///
+/// Errors: `Unavailable` with code `index_building`, of the first that may not.
+pub(super) fn permit(bound: &[Bound], view: &View) -> Result<()> {
+    if !view.lacks_index() {
+        return Ok(());
+    }
+    let permit =
+        |bound: &Bound| indexing::permit(&view.state, &view.schema, &bound.indexed_attributes());
+    bound.iter().try_for_each(permit)
 }
 
 /// Gives all questions of a request their meaning.

@@ -30,6 +30,11 @@ pub(super) struct BoundRecall {
 }
 
 impl BoundRecall {
+    /// Which rows are searched.
+    pub(super) fn filter(&self) -> Option<&BoundFilter> {
+        self.filter.as_ref()
+    }
+
     /// Binds a measurement. Errors: `InvalidRequest` for a namespace without vectors, for numbers out of range, and
     /// for what a vector or a filter is refused for.
     pub(super) fn bind(asked: &Recall, schema: &NamespaceSchema) -> Result<Self> {

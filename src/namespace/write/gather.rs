@@ -8,7 +8,8 @@ use arrow::array::RecordBatch;
 
 use super::Request;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lsm::{Latest, Segment};
+use crate::filter::Columns;
+use crate::lsm::{Latest, Segment, indexing};
 use crate::namespace::WriteLimits;
 use crate::namespace::bind::{self, BoundWrite};
 use crate::namespace::handle::{Log, Namespace, View};
@@ -123,6 +124,14 @@ impl Namespace {
         let Ok(bound) = bind::bind(&log.state.schema, batch) else {
             return Ok(());
         };
+        if let Err(refused) = permit(view, &bound) {
+            gathered.matched = Some(Matched {
+                refused: Some(refused),
+                ..Matched::default()
+            });
+            gathered.bound = Some(bound);
+            return Ok(());
+        }
         let (matched, documents) = self.matched(log, view, batch, &bound).await?;
         gathered.matched = Some(matched);
         #[expect(clippy::disallowed_methods, reason = "a sum is the same in any order")]
@@ -248,6 +257,17 @@ impl Namespace {
         }
         Ok(())
     }
+}
+
+/// Permits the filters of a request to read what they need of segments that lack an index for it, under the schema
+/// that it brings. Errors: `Unavailable` with code `index_building`.
+fn permit(view: &View, bound: &BoundWrite) -> Result<()> {
+    let mut columns = Columns::default();
+    let patched = bound.patch_filter.iter().map(|(filter, _)| filter);
+    for filter in bound.delete_filter.iter().chain(patched) {
+        filter.columns(&mut columns);
+    }
+    indexing::permit(&view.state, &bound.schema, &columns.attrs)
 }
 
 /// How many documents of segments are read at once: fewer where they are large.
