@@ -141,7 +141,7 @@ impl Client {
     async fn act(&mut self) {
         let (namespace, what, document) = self.world.choose(|random| {
             let namespace = if random.below(10) < 4 { DROPPED } else { KEPT };
-            (namespace, random.below(22), random.below(DOCUMENTS))
+            (namespace, random.below(23), random.below(DOCUMENTS))
         });
         match what {
             0..=3 => self.put_some(namespace, document).await,
@@ -163,6 +163,7 @@ impl Client {
             20 | 21 => {
                 self.flush(namespace).await;
             }
+            22 => self.change_filters(namespace).await,
             _ => {
                 let max_staleness_seconds = self.world.choose(|random| random.below(4));
                 let consistency = Consistency::Eventual {

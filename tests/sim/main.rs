@@ -10,6 +10,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod client;
+mod filters;
 mod fleet;
 mod history;
 mod laws;
@@ -38,7 +39,7 @@ const THREADS: usize = 2;
 /// Seeds in which a broken store must have been found out.
 const SEEDS_OF_CONTROL: u64 = 12;
 /// Every fault that must have struck in a run of the usual length.
-const FAULTS: [&str; 29] = [
+const FAULTS: [&str; 31] = [
     "refused",
     "request lost",
     "reply lost",
@@ -68,6 +69,8 @@ const FAULTS: [&str; 29] = [
     "refused as read-only",
     "increment",
     "replayed without knowing",
+    "filters changed",
+    "index built later",
 ];
 
 fn setting(name: &str) -> Option<u64> {

@@ -333,7 +333,12 @@ async fn conclude(
                 world.alarm(format!("{label} could not flush after the storm"));
             }
             writer.audit(namespace).await;
+            writer.must_filter(namespace).await;
         }
+    }
+    for node in &nodes {
+        let rows = node.metrics.index_build.rows_total.get();
+        world.count_many("index built later", rows);
     }
     objects::check(world, store, &fresh).await;
     let (deleted, void) = store.truncation();
