@@ -16,7 +16,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use elacsym::namespace::{Engine, EngineOptions, World};
-use elacsym::query::request::{Consistency, Include, Query, RankBy};
+use elacsym::query::request::{Consistency, Include, Paging, Query, RankBy};
 use elacsym::runtime::{ComputePool, OsEntropy, SystemClock};
 use elacsym::store::local::LocalBucket;
 use elacsym::telemetry::Metrics;
@@ -167,6 +167,7 @@ fn eventual(dims: usize) -> Query {
         limit: 10,
         per: None,
         offset: 0,
+        paging: Paging::Off,
         filter: None,
         include: Include::Nothing,
         compute: Vec::new(),

@@ -55,8 +55,7 @@ pub(super) async fn query(
     let (body, _paid) = sent.parse(&state, parse_query).await?;
     let answers = state.engine.ask(&name, &body.asked).await?;
     let elapsed_ms = started.elapsed_ms(&state);
-    let bytes = encode_query(&answers, body.encoding, body.is_multi, elapsed_ms)?;
-    Ok(json_bytes(bytes))
+    Ok(json_bytes(encode_query(&answers, body.form, elapsed_ms)?))
 }
 
 /// `POST /v2/namespaces/{ns}/explain_query`: a query's body, and how it would be answered.

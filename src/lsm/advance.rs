@@ -7,7 +7,7 @@
 use super::entry::{Entry, SlotHeader};
 use super::state::{Anchor, Applied, State};
 use crate::error::Result;
-use crate::types::SlotName;
+use crate::types::{SlotName, WalSeq};
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub enum AdvanceStep {
     },
     /// Check this anchor, with a read that starts now, after the slot reads.
     CheckAnchor(Anchor),
-    /// Done: the tentative state is the current one, as of the last missing slot.
+    /// Done: the tentative state is the current one, as of the last missing slot, or the one asked for.
     Current,
     /// Done: this node slept past a truncation. Discard everything and open again.
     Reopen,
@@ -45,14 +45,22 @@ pub enum AdvanceEvent {
 pub struct Advance {
     old_anchor: Anchor,
     tentative: State,
+    /// The last slot to be read.
+    until: WalSeq,
 }
 
 impl Advance {
     /// Begins at `state`; the first step is to read the slot after it.
     pub fn begin(state: State) -> (Self, AdvanceStep) {
+        Self::begin_until(state, WalSeq(u64::MAX))
+    }
+
+    /// Begins at `state`, and ends at the state of slot `until`, or before it where that slot is missing.
+    pub fn begin_until(state: State, until: WalSeq) -> (Self, AdvanceStep) {
         let advance = Self {
             old_anchor: state.anchor(),
             tentative: state,
+            until,
         };
         let step = advance.read_next();
         (advance, step)
@@ -88,6 +96,9 @@ impl Advance {
     }
 
     fn read_next(&self) -> AdvanceStep {
+        if self.tentative.seq >= self.until {
+            return AdvanceStep::CheckAnchor(self.old_anchor);
+        }
         AdvanceStep::ReadSlot {
             slot: self.tentative.next_slot(),
         }

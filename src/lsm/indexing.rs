@@ -51,8 +51,8 @@ fn filterable(schema: &NamespaceSchema) -> BTreeSet<AttrId> {
 pub fn permit(state: &State, schema: &NamespaceSchema, needed: &BTreeSet<AttrId>) -> Result<()> {
     let mut counted = needed.clone();
     counted.retain(|attr| {
-        let mut attributes = schema.attributes.values();
-        attributes.any(|attribute| attribute.id == *attr && attribute.filterable)
+        let attribute = schema.by_id(*attr);
+        attribute.is_some_and(|attribute| attribute.filterable)
     });
     let rows_of = |is_counted: &dyn Fn(&Segment) -> bool| {
         let segments = state.segments.iter();

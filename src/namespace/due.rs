@@ -199,6 +199,7 @@ impl Engine {
     /// Closes namespaces that nobody has used for `idle_ms` and that have nothing to flush; how many.
     /// Opening one again costs a few requests: nothing local is durable.
     pub fn close_idle(&self, idle_ms: u64) -> u64 {
+        self.shared.past.expire(self.shared.clock.monotonic_ms());
         self.registry.close_idle(idle_ms)
     }
 

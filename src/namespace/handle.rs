@@ -76,7 +76,7 @@ pub(crate) struct View {
 
 impl View {
     /// The view of a log; readers of segments that `before` had are kept, with what they have learnt.
-    fn of(log: &Log, before: Option<&Self>, shared: &Shared) -> Self {
+    pub(super) fn of(log: &Log, before: Option<&Self>, shared: &Shared) -> Self {
         let state = &log.state;
         let known: &[SegmentReader] = before.map_or(&[], |view| &view.segments);
         // Both ascend by id.

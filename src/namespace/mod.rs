@@ -62,10 +62,13 @@ use due::DirtyNotes;
 use handle::{Namespace, View, not_found};
 use name::Meaning;
 use quarantine::Quarantine;
-use read::{Answer, Gone, RESTARTS_MAX, is_missing};
+use read::{Answer, Gone, PastViews, RESTARTS_MAX, is_missing};
 use registry::Registry;
 use writable::Writable;
 use write::Request;
+
+/// The share of the memory for tails that states of the past may take besides.
+const PAST_SHARE: u64 = 8;
 
 /// How often a name may be dropped and created again under one request.
 const TRIES_MAX: u32 = 4;
@@ -110,6 +113,8 @@ pub(crate) struct Shared {
     pub(crate) options: EngineOptions,
     /// Turns of queries.
     turns: Semaphore,
+    /// States of the past that answers have further pages of.
+    past: PastViews,
     /// The turn to build indexes.
     index_builds: Semaphore,
     /// Blocks of segments.
@@ -188,6 +193,7 @@ impl Engine {
             shutdown: Shutdown::new(),
             turns: Semaphore::new(options.max_concurrent_queries),
             index_builds: Semaphore::new(1),
+            past: PastViews::new(options.node_tail_bytes / PAST_SHARE),
             options,
         });
         Self {

@@ -11,12 +11,14 @@ use crate::format::{Slot, path};
 use crate::lsm::{Anchor, Applied, Entry, Rotation, State, Tail};
 use crate::manifest::{self, Origin, Wanted};
 use crate::types::{SlotName, WalSeq};
-use crate::wal::{Advanced, Proof, Wal};
+use crate::wal::{Advanced, Wal};
 
 /// Slots read at once.
 const SLOTS_IN_FLIGHT: usize = 16;
 /// How often an open starts over when the log is truncated under it, or does not fit what it began with.
 const TRIES_MAX: u32 = 8;
+/// However many slots there are.
+const NEWEST: WalSeq = WalSeq(u64::MAX);
 
 /// Opens a log at its newest state. `hinted`: a state of it, from the advisory hint; never trusted
 /// beyond what the anchor proves.
@@ -33,7 +35,7 @@ pub(crate) async fn open_log(
     let (mut damage, mut unfit): (Option<Error>, Option<WalSeq>) = (None, None);
     for _ in 0..TRIES_MAX {
         if let Some(state) = hinted.take() {
-            if let Opened::Is(log) = open_from(wal, state).await? {
+            if let Opened::Is(log) = open_from(wal, state, NEWEST).await? {
                 return Ok(log);
             }
             continue;
@@ -52,7 +54,7 @@ pub(crate) async fn open_log(
             (None, None) => (State::initial(Rotation::default()), None),
         };
         let seq = state.seq;
-        let slot = match open_from(wal, state).await? {
+        let slot = match open_from(wal, state, NEWEST).await? {
             Opened::Is(log) => return Ok(log),
             Opened::Unfit(slot) => slot,
         };
@@ -77,6 +79,32 @@ pub(crate) async fn open_log(
     }))
 }
 
+/// Opens a log as it was at a state of the past; `None` where the log does not reach back to it any more.
+///
+/// Errors: as of `open_log`. Cancel safe: nothing changes.
+pub(crate) async fn open_log_at(
+    shared: &Arc<Shared>,
+    wal: &Wal,
+    seq: WalSeq,
+) -> Result<Option<Log>> {
+    let wanted = Wanted {
+        below: Some(seq.next()),
+        head: true,
+    };
+    let found = manifest::load_newest(wal.bucket(), wal.id(), wanted).await?;
+    for error in &found.damaged {
+        shared.note_damage(error);
+    }
+    let base = match found.states {
+        Some((state, _)) => state,
+        None => State::initial(Rotation::default()),
+    };
+    Ok(match open_from(wal, base, seq).await? {
+        Opened::Is(log) if log.state.seq == seq => Some(log),
+        Opened::Is(_) | Opened::Unfit(_) => None,
+    })
+}
+
 /// What a log opened from a state came to.
 enum Opened {
     Is(Log),
@@ -93,14 +121,14 @@ fn misfit(wal: &Wal, seq: WalSeq, slot: SlotName) -> Error {
     .with_detail("slot", slot)
 }
 
-async fn open_from(wal: &Wal, base: State) -> Result<Opened> {
+async fn open_from(wal: &Wal, base: State, until: WalSeq) -> Result<Opened> {
     let oldest = base.tail_anchor();
     let below = match read_known(wal, &base).await? {
         Known::All(slots) => slots,
         Known::Lacks(slot) => return Ok(Opened::Unfit(slot)),
     };
     let next = base.next_slot();
-    let (state, adopted, proof) = match wal.advance(base, Proof::default()).await? {
+    let (state, adopted, proof) = match wal.advance_until(base, until).await? {
         Advanced::Current {
             state,
             adopted,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Engine, EngineOptions, IdempotencyKey, World};
 use crate::error::ErrorKind;
 use crate::format::path;
-use crate::query::request::{Consistency, Include, Query, RankBy};
+use crate::query::request::{Consistency, Include, Paging, Query, RankBy};
 use crate::runtime::{ComputePool, ManualClock, SeededEntropy};
 use crate::store::Bucket;
 use crate::store::count::{Counting, StoreCounts};
@@ -26,6 +26,7 @@ mod index_build;
 mod json;
 mod marks;
 mod opening;
+mod pages;
 mod questions;
 mod replaced;
 mod segments;
@@ -101,6 +102,7 @@ fn all() -> Query {
         limit: 10_000,
         per: None,
         offset: 0,
+        paging: Paging::Off,
         filter: None,
         include: Include::Only(vec!["year".to_owned()]),
         compute: Vec::new(),

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::compute::{self, BoundCompute};
-use super::order::{self, BoundOrder, BoundPer, OrderBy};
-use super::request::{Include, LimitPer, Query, RankBy};
+use super::order::{self, BoundKey, BoundOrder, BoundPer, OrderBy};
+use super::page::{self, PageKey};
+use super::request::{Include, LimitPer, Paging, Query, RankBy};
 use super::score::BoundScore;
 use crate::error::{Error, Result};
-use crate::filter::{self, BoundFilter};
+use crate::filter::{self, BoundFilter, Target};
 use crate::rows::raw;
 use crate::types::document::RawValue;
 use crate::types::{AttrId, AttributeType, DistanceMetric, NamespaceSchema, limits};
@@ -39,7 +40,11 @@ pub struct BoundQuery {
     pub limit: usize,
     /// Rows to skip first; `offset + limit` is at most 10,000.
     pub offset: usize,
-    /// The filter.
+    /// Whether the rows are a page, so that the answer says where the next one begins.
+    pub paged: bool,
+    /// Whether it is not the first page.
+    pub continues: bool,
+    /// The filter; of a page what comes before it is left out by it.
     pub filter: Option<BoundFilter>,
     /// Attributes to return, sorted by name.
     pub include: Vec<(Arc<str>, AttrId)>,
@@ -62,9 +67,10 @@ impl BoundQuery {
         self.include.is_empty() && self.compute.is_empty()
     }
 
-    /// How many rows must be found before the first `offset` are skipped.
+    /// How many rows must be found before the first `offset` are skipped: of a page one more, which tells whether it
+    /// is the last.
     pub fn wanted(&self) -> usize {
-        self.offset + self.limit
+        self.offset + self.limit + usize::from(self.paged)
     }
 }
 
@@ -76,10 +82,17 @@ pub fn bind(query: &Query, schema: &NamespaceSchema) -> Result<BoundQuery> {
         .as_ref()
         .map(|filter| filter::bind(filter, schema))
         .transpose()?;
+    let rank = bind_rank(query, schema)?;
+    let filter = match query.paging.is_on() {
+        true => page::narrow(filter, &query.paging, &page_keys(query, &rank, schema)?)?,
+        false => filter,
+    };
     Ok(BoundQuery {
-        rank: bind_rank(query, schema)?,
+        rank,
         limit: query.limit,
         offset: query.offset,
+        paged: query.paging.is_on(),
+        continues: matches!(query.paging, Paging::After(_)),
         filter,
         include: bind_include(&query.include, schema)?,
         compute: compute::bind(query, schema)?,
@@ -101,6 +114,35 @@ fn check_limits(query: &Query) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// The keys that pages follow. Errors: `InvalidRequest` for an order that has no pages.
+fn page_keys(query: &Query, rank: &BoundRank, schema: &NamespaceSchema) -> Result<Vec<PageKey>> {
+    let BoundRank::Order(order) = rank else {
+        return Err(no_pages("a ranking by vector"));
+    };
+    let OrderBy::Keys(keys) = &order.by else {
+        return Err(no_pages("a score"));
+    };
+    if order.per.is_some() {
+        return Err(no_pages("`limit.per`"));
+    }
+    if query.offset > 0 {
+        return Err(no_pages("`offset`"));
+    }
+    let by_id = BoundKey {
+        target: Target::Id,
+        descending: false,
+    };
+    let keys = keys.iter().chain([&by_id]);
+    keys.map(|key| PageKey::of(key.target, key.descending, schema))
+        .collect()
+}
+
+fn no_pages(what: &str) -> Error {
+    Error::invalid(format!(
+        "`cursor` needs an order by attributes or ids: not expected with {what}"
+    ))
 }
 
 fn bind_rank(query: &Query, schema: &NamespaceSchema) -> Result<BoundRank> {

@@ -4,10 +4,12 @@
 
 pub mod bind;
 pub mod compute;
+pub mod cursor;
 pub mod exact;
 pub mod fuse;
 mod key;
 pub mod order;
+mod page;
 pub mod plan;
 pub mod reply;
 pub mod request;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cursor::Cursor;
 use crate::types::{DocId, Value, WalSeq};
 
 /// What ranks a row, or is computed for it.
@@ -152,6 +153,8 @@ pub struct Answers {
     pub coverage: Coverage,
     /// What could not be read; `None` where nothing is missing.
     pub degraded: Option<Degraded>,
+    /// Where the next page begins; `None` where there is none, or where the question was for no page.
+    pub next: Option<Cursor>,
 }
 
 impl From<Reply> for Answers {
@@ -160,6 +163,7 @@ impl From<Reply> for Answers {
             found: vec![Found::Rows(reply.rows)],
             coverage: reply.coverage,
             degraded: reply.degraded,
+            next: None,
         }
     }
 }

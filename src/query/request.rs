@@ -1,9 +1,11 @@
 //! The typed query: parsed, not yet bound to a schema.
 
+use std::sync::Arc;
+
 use super::plan::Plan;
 use crate::types::document::RawValue;
 use crate::types::filter::Filter;
-use crate::types::{DistanceMetric, WalSeq};
+use crate::types::{DistanceMetric, NamespaceId, WalSeq};
 
 /// How a query is to be ranked.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,6 +155,34 @@ pub enum Consistency {
     },
 }
 
+/// Whether a question is for one page of a longer answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Paging {
+    /// It is not.
+    #[default]
+    Off,
+    /// The first page; the answer says how to go on.
+    First,
+    /// What comes after this place of the order: a key as the page before gave it.
+    After(Arc<[u8]>),
+}
+
+impl Paging {
+    /// Whether there are pages.
+    pub fn is_on(&self) -> bool {
+        *self != Self::Off
+    }
+}
+
+/// A state of the past that is asked for by its place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsOf {
+    /// The last entry that it knows.
+    pub seq: WalSeq,
+    /// Of which namespace: a name may mean another one by now. `None`: of the one that the name means.
+    pub namespace: Option<NamespaceId>,
+}
+
 /// One query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
@@ -164,6 +194,8 @@ pub struct Query {
     pub per: Option<LimitPer>,
     /// Rows to skip first.
     pub offset: usize,
+    /// Whether the rows are a page of all that match.
+    pub paging: Paging,
     /// The filter.
     pub filter: Option<Filter>,
     /// Attributes to return.
@@ -207,6 +239,8 @@ pub struct Aggregate {
     pub groups: Vec<GroupBy>,
     /// Most groups to return, 1 to 10,000; the first by their keys.
     pub limit: usize,
+    /// Whether the groups are a page of all.
+    pub paging: Paging,
     /// Which rows count.
     pub filter: Option<Filter>,
 }
@@ -263,8 +297,10 @@ pub struct Questions {
     pub fuse: Option<Fuse>,
     /// Whether to tell how they would be answered, instead of answering.
     pub explain: bool,
-    /// Freshness.
+    /// Freshness; where `as_of` is given, of what is known of the namespace's newest state.
     pub consistency: Consistency,
+    /// The state that is asked; `None` for one as fresh as `consistency` says.
+    pub as_of: Option<AsOf>,
     /// Whether an answer may leave out segments that cannot be read, and then says so.
     pub allow_degraded: bool,
     /// How segments are searched, where it can be so; `None` for what costs least.
@@ -299,6 +335,15 @@ impl ScoreExpr {
 }
 
 impl Ask {
+    /// Whether it is for a page of a longer answer.
+    pub fn paging(&self) -> &Paging {
+        match self {
+            Self::Rows(query) => &query.paging,
+            Self::Totals(asked) => &asked.paging,
+            Self::Recall(_) => &Paging::Off,
+        }
+    }
+
     /// The scores it ranks by or computes.
     fn scores(&self) -> Vec<&ScoreExpr> {
         let Self::Rows(query) = self else {
@@ -341,6 +386,7 @@ impl From<Query> for Questions {
     fn from(query: Query) -> Self {
         Self {
             consistency: query.consistency,
+            as_of: None,
             allow_degraded: query.allow_degraded,
             asks: vec![Ask::Rows(query)],
             fuse: None,

@@ -19,10 +19,11 @@ use groups::Groups;
 use super::exact::ExactSum;
 use super::key;
 use super::order::not_found;
+use super::page::{self, PageKey};
 use super::reply::{Found, Group, Total};
 use super::request::{Aggregate, Fold, GroupBy};
 use crate::error::{Error, Result};
-use crate::filter::{self, BoundFilter, RowMask};
+use crate::filter::{self, BoundFilter, RowMask, Target};
 use crate::rows::{self, ScalarColumn};
 use crate::types::{AttrId, AttributeSchema, AttributeType, NamespaceSchema, ScalarType, limits};
 
@@ -47,8 +48,10 @@ pub struct BoundTotals {
     labels: Arc<[Arc<str>]>,
     groups: Vec<BoundGroup>,
     keys: Arc<[Arc<str>]>,
+    /// Most groups that are kept: of a page one more than is given, which tells whether it is the last.
     limit: usize,
-    /// Which rows count.
+    paged: bool,
+    /// Which rows count; of a page those of groups before it are left out by it.
     pub filter: Option<BoundFilter>,
 }
 
@@ -68,6 +71,19 @@ impl BoundTotals {
         between("`group_by`", 0..=limits::GROUP_KEYS_MAX, asked.groups.len())?;
         between("`limit`", 1..=limits::QUERY_LIMIT_MAX, asked.limit)?;
         let filter = asked.filter.as_ref();
+        let filter = filter
+            .map(|filter| filter::bind(filter, schema))
+            .transpose()?;
+        let groups: Vec<BoundGroup> = asked
+            .groups
+            .iter()
+            .map(|group| bind_group(group, schema))
+            .collect::<Result<_>>()?;
+        let paged = asked.paging.is_on();
+        let filter = match paged {
+            true => page::narrow(filter, &asked.paging, &page_keys(&groups)?)?,
+            false => filter,
+        };
         Ok(Self {
             folds: asked
                 .folds
@@ -79,20 +95,15 @@ impl BoundTotals {
                 .iter()
                 .map(|(label, _)| label.as_str().into())
                 .collect(),
-            groups: asked
-                .groups
-                .iter()
-                .map(|group| bind_group(group, schema))
-                .collect::<Result<_>>()?,
+            groups,
             keys: asked
                 .groups
                 .iter()
                 .map(|group| group.label.as_str().into())
                 .collect(),
-            limit: asked.limit,
-            filter: filter
-                .map(|filter| filter::bind(filter, schema))
-                .transpose()?,
+            limit: asked.limit + usize::from(paged),
+            paged,
+            filter,
         })
     }
 
@@ -109,6 +120,23 @@ impl BoundTotals {
         });
         self.groups.iter().map(|group| group.attr).chain(folds)
     }
+}
+
+/// The keys that pages of groups follow. Errors: `InvalidRequest` for groups that have no pages.
+fn page_keys(groups: &[BoundGroup]) -> Result<Vec<PageKey>> {
+    let refused = |why: &str| Error::invalid(format!("`cursor` needs groups: {why}"));
+    if groups.is_empty() {
+        return Err(refused("without `group_by` there is one answer"));
+    }
+    if groups.iter().any(|group| group.each) {
+        return Err(refused("`ForEachUnique` has no pages"));
+    }
+    let keys = groups.iter().map(|group| PageKey {
+        target: Target::Attribute(group.attr),
+        kind: group.kind,
+        descending: false,
+    });
+    Ok(keys.collect())
 }
 
 fn bind_fold(fold: &Fold, schema: &NamespaceSchema) -> Result<BoundFold> {
@@ -339,13 +367,20 @@ impl Totals {
         Ok(())
     }
 
-    /// Gives the numbers. Errors: `InvalidRequest` where a sum is beyond the largest float.
-    pub fn finish(mut self) -> Result<Found> {
+    /// Gives the numbers, and the place of the last group where they are a page and more groups follow.
+    ///
+    /// Errors: `InvalidRequest` where a sum is beyond the largest float.
+    pub fn finish(mut self) -> Result<(Found, Option<Arc<[u8]>>)> {
         let plan = Arc::clone(&self.plan);
+        let is_last = self.groups.len() < plan.limit;
+        if plan.paged && !is_last {
+            self.groups.pop_last();
+        }
+        let next = (plan.paged && !is_last).then(|| self.groups.last_key().map(Arc::from));
         if plan.groups.is_empty() {
             let totals = totals_of(self.all(&plan), &plan)?;
             let labels = plan.labels.iter().map(Arc::clone);
-            return Ok(Found::Totals(labels.zip(totals).collect()));
+            return Ok((Found::Totals(labels.zip(totals).collect()), None));
         }
         let groups = self.groups.iter().map(|(key, group)| {
             let mut rest = &**key;
@@ -357,11 +392,12 @@ impl Totals {
                 totals: totals_of(group, &plan)?,
             })
         });
-        Ok(Found::Groups {
+        let found = Found::Groups {
             keys: Arc::clone(&plan.keys),
             labels: Arc::clone(&plan.labels),
             groups: groups.collect::<Result<_>>()?,
-        })
+        };
+        Ok((found, next.flatten()))
     }
 }
 

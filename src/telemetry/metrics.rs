@@ -228,6 +228,8 @@ pub struct QueryMetrics {
     seconds: HistogramVec,
     /// Rows that queries looked at.
     pub scanned_rows_total: IntCounter,
+    /// States of the past that were read from the log.
+    pub past_states_total: IntCounter,
 }
 
 impl QueryMetrics {
@@ -241,6 +243,10 @@ impl QueryMetrics {
             scanned_rows_total: registrar.counter(
                 "elacsym_query_scanned_rows_total",
                 "Rows that queries looked at.",
+            )?,
+            past_states_total: registrar.counter(
+                "elacsym_query_past_states_total",
+                "States of the past that queries had read from the log.",
             )?,
         })
     }

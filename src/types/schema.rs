@@ -87,6 +87,12 @@ impl NamespaceSchema {
         self.attributes.get(name)
     }
 
+    /// Finds an attribute by its number.
+    pub fn by_id(&self, id: AttrId) -> Option<&AttributeSchema> {
+        let mut attributes = self.attributes.values();
+        attributes.find(|attribute| attribute.id == id)
+    }
+
     /// Finds an attribute's name by its number.
     pub fn name_of(&self, id: AttrId) -> Option<&str> {
         self.attributes

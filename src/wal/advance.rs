@@ -4,11 +4,12 @@ use super::{Proof, ReadSlot, Wal};
 use crate::error::Result;
 use crate::format::Slot;
 use crate::lsm::{Advance, AdvanceEvent, AdvanceStep, Applied, State};
+use crate::types::WalSeq;
 
 /// Where catching up led.
 #[derive(Debug)]
 pub enum Advanced {
-    /// The state was the newest at some moment after the call began.
+    /// The state was the newest at some moment after the call began, or is the one asked for.
     Current {
         /// It.
         state: Box<State>,
@@ -28,8 +29,21 @@ impl Wal {
     ///
     /// Errors: `Unavailable`; `Corrupted` naming a damaged slot, which is never skipped. Cancel safe:
     /// nothing changes.
-    pub async fn advance(&self, state: State, mut proof: Proof) -> Result<Advanced> {
-        let (mut advance, mut step) = Advance::begin(state);
+    pub async fn advance(&self, state: State, proof: Proof) -> Result<Advanced> {
+        self.run(Advance::begin(state), proof).await
+    }
+
+    /// As `advance`, but no further than to the state of slot `until`.
+    pub async fn advance_until(&self, state: State, until: WalSeq) -> Result<Advanced> {
+        let advance = Advance::begin_until(state, until);
+        self.run(advance, Proof::default()).await
+    }
+
+    async fn run(
+        &self,
+        (mut advance, mut step): (Advance, AdvanceStep),
+        mut proof: Proof,
+    ) -> Result<Advanced> {
         let mut adopted = Vec::new();
         let mut missing_date = None;
         loop {

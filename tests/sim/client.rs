@@ -29,7 +29,9 @@ pub(crate) const DROPPED: usize = 1;
 /// How often a keyed write is repeated while its outcome is unknown.
 const REPEATS_MAX: u32 = 5;
 /// What nodes may say of requests to the ledger.
-const SAYINGS: [&str; 2] = ["namespace_read_only", "by_filter_too_much"];
+const SAYINGS: [&str; 3] = ["namespace_read_only", "by_filter_too_much", NOT_RETAINED];
+/// What nodes may say of states of the past.
+pub(crate) const NOT_RETAINED: &str = "state_not_retained";
 /// How long a patient client waits, milliseconds.
 const PATIENCE_MS: u64 = 90_000;
 
@@ -87,7 +89,7 @@ pub(crate) struct Client {
     /// The node it usually asks.
     pub(crate) place: usize,
     /// The newest sequence it has heard of in the kept namespace.
-    newest: WalSeq,
+    pub(crate) newest: WalSeq,
     /// The values it has last seen there.
     known: BTreeMap<u64, Written>,
     /// The one node it asks, and it never gives up: after the storm.
@@ -141,7 +143,7 @@ impl Client {
     async fn act(&mut self) {
         let (namespace, what, document) = self.world.choose(|random| {
             let namespace = if random.below(10) < 4 { DROPPED } else { KEPT };
-            (namespace, random.below(23), random.below(DOCUMENTS))
+            (namespace, random.below(24), random.below(DOCUMENTS))
         });
         match what {
             0..=3 => self.put_some(namespace, document).await,
@@ -164,6 +166,7 @@ impl Client {
                 self.flush(namespace).await;
             }
             22 => self.change_filters(namespace).await,
+            23 => self.read_past().await,
             _ => {
                 let max_staleness_seconds = self.world.choose(|random| random.below(4));
                 let consistency = Consistency::Eventual {
@@ -541,7 +544,7 @@ impl Client {
         let allowed = match error.kind() {
             ErrorKind::NotFound => return Silence::NotFound,
             ErrorKind::OutcomeUnknown => return Silence::Lost,
-            ErrorKind::InvalidRequest if SAYINGS.contains(&error.code()) => {
+            ErrorKind::InvalidRequest | ErrorKind::Gone if SAYINGS.contains(&error.code()) => {
                 return Silence::Said(error.code());
             }
             ErrorKind::Unavailable => true,
@@ -561,7 +564,7 @@ impl Client {
         Silence::Refused
     }
 
-    fn rows_of(&self, reply: &Reply) -> BTreeMap<u64, Written> {
+    pub(crate) fn rows_of(&self, reply: &Reply) -> BTreeMap<u64, Written> {
         let mut rows = BTreeMap::new();
         for row in &reply.rows {
             match document_of(row) {

@@ -18,6 +18,7 @@ mod ledger;
 mod link;
 mod node;
 mod objects;
+mod past;
 mod random;
 mod register;
 mod run;
@@ -39,7 +40,7 @@ const THREADS: usize = 2;
 /// Seeds in which a broken store must have been found out.
 const SEEDS_OF_CONTROL: u64 = 12;
 /// Every fault that must have struck in a run of the usual length.
-const FAULTS: [&str; 31] = [
+const FAULTS: [&str; 33] = [
     "refused",
     "request lost",
     "reply lost",
@@ -53,6 +54,8 @@ const FAULTS: [&str; 31] = [
     "keyed repeat",
     "write of unknown outcome",
     "flush",
+    "past read",
+    "past not retained",
     "slot deleted at once",
     "slot deleted after a grace",
     "void slot",

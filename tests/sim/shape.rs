@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use elacsym::query::reply::{Reply, Row};
-use elacsym::query::request::{Consistency, Include, Query, RankBy};
+use elacsym::query::request::{Consistency, Include, Paging, Query, RankBy};
 use elacsym::types::condition::Condition;
 use elacsym::types::document::{Document, RawValue, WriteBatch};
 use elacsym::types::filter::{CompareOp, Filter};
@@ -39,6 +39,7 @@ pub(crate) fn query(filter: Option<Filter>, consistency: Consistency) -> Query {
         limit: 100,
         per: None,
         offset: 0,
+        paging: Paging::Off,
         filter,
         include: Include::Everything,
         compute: Vec::new(),

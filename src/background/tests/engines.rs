@@ -12,7 +12,7 @@ use crate::background::{Background, BackgroundOptions};
 use crate::format::path::{self, DirtyKey};
 use crate::format::{dirty, frame};
 use crate::namespace::{Engine, EngineOptions, World};
-use crate::query::request::{Consistency, Include, Query, RankBy};
+use crate::query::request::{Consistency, Include, Paging, Query, RankBy};
 use crate::runtime::clock::sleep_ms;
 use crate::runtime::{ComputePool, SeededEntropy};
 use crate::store::count::Counting;
@@ -197,6 +197,7 @@ impl Node {
             limit: 100,
             per: None,
             offset: 0,
+            paging: Paging::Off,
             filter: None,
             include: Include::Everything,
             compute: Vec::new(),

@@ -74,8 +74,8 @@ pub fn prove_whole(object: &ObjectRef, bytes: &[u8]) -> Result<()> {
 /// was dropped meanwhile.
 fn schema_of(old: &Footer, now: &NamespaceSchema) -> NamespaceSchema {
     let filterable = |attr: AttrId| {
-        let mut attributes = now.attributes.values();
-        attributes.any(|attribute| attribute.id == attr && attribute.filterable)
+        now.by_id(attr)
+            .is_some_and(|attribute| attribute.filterable)
     };
     let attributes = old.columns().iter().map(|column| {
         let attribute = AttributeSchema {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::json::{clip, invalid, malformed, unknown_variant, wrong_type};
-use super::query::{given, parse_filters, parse_limit_of};
+use super::query::{given, parse_filters, parse_limit_of, parse_paging};
 use crate::error::{Error, Result};
 use crate::query::request::{Aggregate, Fold, GroupBy};
 use crate::types::limits;
@@ -50,6 +50,7 @@ pub(super) fn parse_aggregate(fields: &Map<String, Value>, by: &Value) -> Result
         folds,
         groups,
         limit: limit.unwrap_or(limits::QUERY_LIMIT_MAX),
+        paging: parse_paging(fields)?,
         filter: given(fields, "filters").map(parse_filters).transpose()?,
     })
 }

@@ -15,7 +15,7 @@ const QUERIES: &str = "queries";
 const RERANK: &str = "rerank_by";
 
 /// What stands beside `queries`, for all of them, and `queries`.
-pub(in crate::http) const FIELDS: [Field; 8] = [
+pub(in crate::http) const FIELDS: [Field; 9] = [
     required(
         QUERIES,
         Shape::List(&Shape::Named("Query")),
@@ -29,6 +29,7 @@ pub(in crate::http) const FIELDS: [Field; 8] = [
     field("limit", Shape::Named("Limit"), "Most rows of that list."),
     field("offset", Shape::Count, "Rows of that list to skip."),
     field("consistency", Shape::Named("Consistency"), "Freshness."),
+    field("as_of", Shape::Named("AsOf"), "A state of the past."),
     field(
         "vector_encoding",
         Shape::Words(&["float", "base64"]),
@@ -58,6 +59,10 @@ pub(super) fn parse_multi(
     consistency: Consistency,
     allow_degraded: bool,
 ) -> Result<(Vec<Ask>, Option<Fuse>)> {
+    let no_pages = || invalid("cursor", format!("not expected with `{QUERIES}`"));
+    if given(fields, "cursor").is_some() {
+        return Err(no_pages());
+    }
     for (name, value) in fields {
         if !is_known(&FIELDS, name) && !value.is_null() {
             let message = format!("`{}` belongs into the queries of `{QUERIES}`", clip(name));
@@ -82,6 +87,7 @@ pub(super) fn parse_multi(
         };
         for name in [
             "consistency",
+            "as_of",
             "vector_encoding",
             "allow_degraded",
             "plan",
@@ -92,6 +98,9 @@ pub(super) fn parse_multi(
                 let message = format!("`{name}` belongs beside `{QUERIES}`, not into one");
                 return Err(invalid(&path, message));
             }
+        }
+        if given(query, "cursor").is_some() {
+            return Err(no_pages().within(&path));
         }
         let ask = parse_ask(query, consistency, allow_degraded);
         asks.push(ask.map_err(|error| error.within(&path))?);

@@ -1,6 +1,7 @@
 //! The body of a query.
 
 use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::aggregate::parse_aggregate;
 use super::compute::parse_compute;
@@ -13,13 +14,16 @@ use super::rank::parse_rank;
 use super::schema::parse_metric;
 use crate::error::{Error, Result};
 use crate::filter;
+use crate::query::cursor::Cursor;
 use crate::query::plan::Plan;
-use crate::query::request::{Ask, Consistency, Include, LimitPer, Query, Questions, RankBy};
+use crate::query::request::{
+    AsOf, Ask, Consistency, Include, LimitPer, Paging, Query, Questions, RankBy,
+};
 use crate::runtime::Meter;
 use crate::types::{WalSeq, limits};
 
 /// The fields of a query.
-pub(in crate::http) const FIELDS: [Field; 15] = [
+pub(in crate::http) const FIELDS: [Field; 17] = [
     field(
         "rank_by",
         Shape::Named("RankBy"),
@@ -77,6 +81,12 @@ pub(in crate::http) const FIELDS: [Field; 15] = [
     ),
     field("consistency", Shape::Named("Consistency"), "Freshness."),
     field(
+        "cursor",
+        Shape::Either(&[Shape::Flag, Shape::Text]),
+        "true for the first page, then each page's `next_cursor` for the one after it: all of one state.",
+    ),
+    field("as_of", Shape::Named("AsOf"), "A state of the past."),
+    field(
         "allow_degraded",
         Shape::Flag,
         "Whether segments that cannot be read may be left out.",
@@ -92,7 +102,9 @@ pub(in crate::http) const FIELDS: [Field; 15] = [
 pub(super) const PLANS: [&str; 3] = ["filter_first", "scan_first", "together"];
 
 /// What the API has and this version refuses by name.
-const LATER: [&str; 4] = ["rerank_by", "as_of", "fusion", "explain"];
+const LATER: [&str; 3] = ["rerank_by", "fusion", "explain"];
+
+const CURSOR: &str = "cursor";
 
 /// Staleness of `eventual` where the request names none, seconds.
 const STALENESS_SECONDS: u64 = 60;
@@ -112,10 +124,19 @@ pub(in crate::http) enum VectorEncoding {
 pub(in crate::http) struct QueryBody {
     /// What is asked.
     pub(in crate::http) asked: Questions,
+    /// What the answer looks like.
+    pub(in crate::http) form: AnswerForm,
+}
+
+/// What an answer looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::http) struct AnswerForm {
     /// How vectors come back.
     pub(in crate::http) encoding: VectorEncoding,
-    /// Whether it is a list of questions (`queries`), so that the answer is one of answers.
+    /// Whether it answers a list of questions (`queries`), so that it is one of answers.
     pub(in crate::http) is_multi: bool,
+    /// Tells questions apart whose pages are not each other's; `None` where no pages are asked for.
+    pub(in crate::http) pages_of: Option<u64>,
 }
 
 /// Parses the body of a query.
@@ -127,18 +148,24 @@ pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<QueryBo
     let consistency = parse_consistency(&fields)?;
     let allow_degraded = parse_flag(&fields, "allow_degraded")?;
     let queries = given(&fields, "queries");
+    let cursor = parse_cursor(&fields)?;
+    let as_of = parse_as_of(&fields, cursor.as_ref())?;
     let (asks, fuse) = match queries {
         Some(queries) => parse_multi(&fields, queries, consistency, allow_degraded)?,
         None => (vec![parse_ask(&fields, consistency, allow_degraded)?], None),
     };
     Ok(QueryBody {
-        encoding: parse_encoding(&fields)?,
-        is_multi: queries.is_some(),
+        form: AnswerForm {
+            encoding: parse_encoding(&fields)?,
+            is_multi: queries.is_some(),
+            pages_of: parse_paging(&fields)?.is_on().then(|| fingerprint(&fields)),
+        },
         asked: Questions {
             asks,
             fuse,
             explain: false,
             consistency,
+            as_of,
             allow_degraded,
             plan: parse_plan(&fields)?,
         },
@@ -154,6 +181,61 @@ fn parse_plan(fields: &Map<String, Value>) -> Result<Option<Plan>> {
     };
     let plan = Plan::parse(name).ok_or_else(|| unknown_variant("plan", name, &PLANS))?;
     Ok(Some(plan))
+}
+
+/// Parses `cursor`, of which `true` and a text ask for a page.
+pub(super) fn parse_paging(fields: &Map<String, Value>) -> Result<Paging> {
+    Ok(match (parse_cursor(fields)?, given(fields, CURSOR)) {
+        (Some(cursor), _) => Paging::After(cursor.place),
+        (None, Some(Value::Bool(true))) => Paging::First,
+        (None, _) => Paging::Off,
+    })
+}
+
+/// The cursor of a page that is not the first.
+fn parse_cursor(fields: &Map<String, Value>) -> Result<Option<Cursor>> {
+    match given(fields, CURSOR) {
+        None | Some(Value::Bool(_)) => Ok(None),
+        Some(Value::String(text)) => Cursor::parse(text, fingerprint(fields)).map(Some),
+        Some(other) => Err(wrong_type(CURSOR, other, "true or a string")),
+    }
+}
+
+/// Of the fields that decide which rows there are and in which order: a cursor is of no other question.
+fn fingerprint(fields: &Map<String, Value>) -> u64 {
+    let names = ["rank_by", "filters", "aggregate_by", "group_by"];
+    let asked = names.map(|name| given(fields, name));
+    // What was read as JSON can be written as JSON.
+    xxh3_64(&serde_json::to_vec(&asked).unwrap_or_default())
+}
+
+/// Parses `as_of`; a cursor names its state itself.
+fn parse_as_of(fields: &Map<String, Value>, cursor: Option<&Cursor>) -> Result<Option<AsOf>> {
+    const AT: &str = "as_of";
+    let forms = match given(fields, AT) {
+        None => return Ok(cursor.map(Cursor::as_of)),
+        Some(_) if cursor.is_some() => {
+            return Err(invalid(
+                AT,
+                "not expected with `cursor`, which names its state",
+            ));
+        }
+        Some(Value::Object(forms)) => forms,
+        Some(other) => return Err(wrong_type(AT, other, "a map")),
+    };
+    let mut found = None;
+    for (name, value) in forms {
+        match name.as_str() {
+            "seq" => found = Some(WalSeq(unsigned("as_of.seq", value)?)),
+            "timestamp" | "snapshot" => return Err(unsupported(format!("`{AT}.{name}`"))),
+            _ => return Err(unknown_field(name, &["seq"])),
+        }
+    }
+    let seq = found.ok_or_else(|| malformed(AT, "missing field `seq`"))?;
+    Ok(Some(AsOf {
+        seq,
+        namespace: None,
+    }))
 }
 
 /// Parses one question.
@@ -189,6 +271,7 @@ pub(super) fn parse_ask(
         limit,
         per: parse_per(fields)?,
         offset,
+        paging: parse_paging(fields)?,
         filter,
         include: parse_include(fields)?,
         compute,

@@ -82,6 +82,7 @@ pub(in crate::http) fn parse_recall(body: &[u8], seed: u64, meter: &Meter) -> Re
         explain: false,
         plan: None,
         consistency: Consistency::Strong,
+        as_of: None,
         allow_degraded: false,
     })
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::query::VectorEncoding;
+use super::query::{AnswerForm, VectorEncoding};
 use crate::error::{Error, Result};
 use crate::query::reply::{Answers, Coverage, Dist, Found, Group, Row, Total};
 use crate::types::{DocId, Timestamp, Value};
@@ -21,8 +21,7 @@ const HEAD_BYTES: usize = 768;
 
 struct QueryReply<'a> {
     answers: &'a Answers,
-    encoding: VectorEncoding,
-    is_multi: bool,
+    form: AnswerForm,
     billing: Billing,
     performance: Performance,
 }
@@ -30,15 +29,19 @@ struct QueryReply<'a> {
 impl Serialize for QueryReply<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(None)?;
-        if self.is_multi {
-            let encoding = self.encoding;
+        let encoding = self.form.encoding;
+        if self.form.is_multi {
             let views = self.answers.found.iter();
             let views: Vec<_> = views.map(|found| FoundView { found, encoding }).collect();
             map.serialize_entry("results", &views)?;
         } else {
             for found in &self.answers.found {
-                found_entry(&mut map, found, self.encoding)?;
+                found_entry(&mut map, found, encoding)?;
             }
+        }
+        if let Some(pages_of) = self.form.pages_of {
+            let next = self.answers.next.as_ref();
+            map.serialize_entry("next_cursor", &next.map(|next| next.to_text(pages_of)))?;
         }
         map.serialize_entry("billing", &self.billing)?;
         map.serialize_entry("performance", &self.performance)?;
@@ -158,14 +161,12 @@ fn hit_ratio(coverage: &Coverage) -> f64 {
 /// Encodes the answer to a query; `is_multi` where it asked a list of questions. Errors: `Internal` if JSON cannot hold it, which its types exclude.
 pub(in crate::http) fn encode_query(
     answers: &Answers,
-    encoding: VectorEncoding,
-    is_multi: bool,
+    form: AnswerForm,
     elapsed_ms: u64,
 ) -> Result<Vec<u8>> {
     encode(&QueryReply {
         answers,
-        encoding,
-        is_multi,
+        form,
         billing: Billing {
             billable_logical_bytes_queried: answers.coverage.bytes_total.max(BILLED_BYTES_MIN),
             billable_logical_bytes_returned: answers.found.iter().map(found_bytes).sum(),

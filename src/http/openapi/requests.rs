@@ -124,6 +124,15 @@ pub(super) fn components() -> Map<String, Value> {
             "additionalProperties": false,
         }),
     );
+    add(
+        "AsOf",
+        json!({
+            "type": "object",
+            "required": ["seq"],
+            "properties": {"seq": {"type": "integer", "minimum": 0}},
+            "additionalProperties": false,
+        }),
+    );
     let metrics = DistanceMetric::ALL.map(DistanceMetric::name);
     add("DistanceMetric", json!({"type": "string", "enum": metrics}));
     components

@@ -10,7 +10,7 @@ use crate::format::references::Bitmap;
 use crate::format::segment::object_ref;
 use crate::lsm::{BitmapPlace, Deletions};
 use crate::namespace::{Engine, EngineOptions, World};
-use crate::query::request::{Consistency, Include, Query, RankBy};
+use crate::query::request::{Consistency, Include, Paging, Query, RankBy};
 use crate::runtime::{ComputePool, ManualClock, SeededEntropy};
 use crate::store::object::ObjectBucket;
 use crate::telemetry::Metrics;
@@ -324,6 +324,7 @@ async fn check_tells_whether_marked_objects_are_still_damaged() {
         limit: 100,
         per: None,
         offset: 0,
+        paging: Paging::Off,
         filter: None,
         include: Include::Everything,
         compute: Vec::new(),

@@ -72,6 +72,8 @@ pub(super) async fn choose(
     let guessed = part.compute.run_sized(n_bytes, guess).await?;
     let known = Known {
         wanted: match wanted {
+            // The first rows of the order are those of the pages before, and none of them is wanted.
+            Wanted::Rows(query) if query.continues => None,
             Wanted::Rows(query) => Some(query.wanted() as u64),
             Wanted::Totals(_) => None,
         },

@@ -1,6 +1,7 @@
 //! The best of the tail and of every segment become the best of all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::fetch::{self, Fetched};
 use super::segment::Scanned;
@@ -45,13 +46,14 @@ pub(super) enum Found {
     Whole(Vec<Winner>, Fetched),
 }
 
-/// Merges orders; each is sorted and holds at most as many as are wanted.
+/// Merges orders; each is sorted and holds at most as many as are wanted. Gives also the place of the last row of a
+/// page that others follow.
 pub(super) fn merge_ordered(
     query: &BoundQuery,
     order: &BoundOrder,
     tail: Vec<Ordered>,
     segments: Vec<Scanned>,
-) -> Vec<Winner> {
+) -> (Vec<Winner>, Option<Arc<[u8]>>) {
     let mut all = tail;
     for segment in segments {
         if let Scanned::Ordered(more) = segment {
@@ -61,13 +63,15 @@ pub(super) fn merge_ordered(
     cut(&mut all, query.wanted(), order.per.as_ref(), Ordered::alike);
     let by_score = matches!(order.by, OrderBy::Score(_));
     let score = |key: &SortKey| key.score().filter(|_| by_score).map(Dist::Score);
-    all.into_iter()
-        .map(|ordered| Winner {
-            place: ordered.place,
-            id: ordered.id,
-            dist: score(&ordered.key),
-        })
-        .collect()
+    let more_follow = query.paged && all.len() == query.wanted();
+    let last = all.iter().rev().nth(1).filter(|_| more_follow);
+    let next = last.map(|last| last.key.bytes().into());
+    let winners = all.into_iter().map(|ordered| Winner {
+        place: ordered.place,
+        id: ordered.id,
+        dist: score(&ordered.key),
+    });
+    (winners.collect(), next)
 }
 
 /// Merges distances. Rows of segments get their ids here, those that can still win: within a segment ties

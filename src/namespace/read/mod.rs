@@ -3,13 +3,14 @@
 //! Owns: how tail and segments are searched together and what an answer says it covered. Must not know:
 //! HTTP, how a commit is made. Read `ask` below first, then `scan.rs`, `tail.rs`, `segment.rs`,
 //! `merge.rs`, `fetch.rs`; `totals.rs` is for numbers over rows, `plan.rs` tells without reading, `recall.rs` measures,
-//! `matching.rs` is for writes by filter, `lost.rs` for objects that cannot be read.
+//! `matching.rs` is for writes by filter, `past.rs` finds older states, `lost.rs` is for objects that cannot be read.
 
 mod choose;
 mod fetch;
 mod lost;
 mod matching;
 mod merge;
+mod past;
 mod plan;
 mod probe;
 mod question;
@@ -32,14 +33,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lsm::SegmentId;
 use crate::lsm::state::Life;
 use crate::query;
+use crate::query::cursor::Cursor;
 use crate::query::reply::{Answers, Coverage, Found};
 use crate::query::request::{Consistency, Questions};
 use crate::store::count::{RequestCounter, StoreCounts};
 
 pub(in crate::namespace) use lost::{Gone, RESTARTS_MAX, is_missing, judge, of_segment};
+pub(in crate::namespace) use past::PastViews;
 pub(crate) use probe::Probe;
 use question::Bound;
-use scan::Looked;
+use scan::{Answered, Looked};
 use source::Source;
 
 /// Questions of one request answered at once: bounds memory, as each scans segments.
@@ -81,6 +84,9 @@ impl Namespace {
     ) -> Result<Answer<Answers>> {
         let mut view = self.view_at(request.consistency).await?;
         self.consider_index_build(&view);
+        if let Some(as_of) = request.as_of {
+            view = self.view_as_of(as_of, view).await?;
+        }
         let probed = counter.snapshot();
         let mut restarts = 0;
         // What a query that may be degraded does without. Each round restarts or leaves out one more.
@@ -103,6 +109,9 @@ impl Namespace {
                     let last = error.duplicate();
                     match self.gone(error).await? {
                         Gone::Lost(damage) => damage,
+                        Gone::Replaced(newest) if request.as_of.is_some() => {
+                            return Err(past::not_retained(&self.name, view.seq, newest.seq));
+                        }
                         Gone::Replaced(_) if restarts == RESTARTS_MAX => return Err(last),
                         Gone::Replaced(newest) => {
                             restarts += 1;
@@ -146,13 +155,26 @@ impl Namespace {
             .as_ref()
             .map_or(0, |lost| lost.segments.len() as u64);
         let source = Source::of(view, live, &self.shared).with_plan(asked.request.plan);
-        let (found, looked) = match asked.request.explain {
-            true => (
-                vec![plan::of(&source, view.seq, asked.request, &bound).await?],
-                Looked::default(),
-            ),
+        let Answered {
+            found,
+            next,
+            looked,
+        } = match asked.request.explain {
+            true => Answered {
+                found: vec![plan::of(&source, view.seq, asked.request, &bound).await?],
+                next: None,
+                looked: Looked::default(),
+            },
             false => self.answer_all(&source, asked.request, bound).await?,
         };
+        let next = next.map(|place| {
+            self.keep_past(view);
+            Cursor {
+                namespace: self.id(),
+                seq: view.seq,
+                place,
+            }
+        });
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
         if degraded.is_some() {
             self.shared.metrics.damage.degraded_queries_total.inc();
@@ -177,6 +199,7 @@ impl Namespace {
             found,
             coverage,
             degraded,
+            next,
         }))
     }
 
@@ -186,46 +209,50 @@ impl Namespace {
         source: &Source,
         request: &Questions,
         bound: Vec<Bound>,
-    ) -> Result<(Vec<Found>, Looked)> {
+    ) -> Result<Answered<Vec<Found>>> {
         let answers: Vec<_> = bound
             .into_iter()
             .map(|bound| self.answer(source, bound))
             .collect();
-        let answers: Vec<(Found, Looked)> = stream::iter(answers)
+        let answers: Vec<Answered<Found>> = stream::iter(answers)
             .buffered(QUESTIONS_AT_ONCE)
             .try_collect()
             .await?;
         let mut looked = Looked::default();
         let mut found = Vec::with_capacity(answers.len());
-        for (one, more) in answers {
-            found.push(one);
-            looked.add(more);
+        let mut next = None;
+        for one in answers {
+            found.push(one.found);
+            looked.add(one.looked);
+            // Of one question at most: only a question that is alone has pages.
+            next = next.or(one.next);
         }
         if let Some(fuse) = request.fuse.clone() {
             let lists = found.into_iter().map(Found::into_rows).collect();
             let rows = source.compute.run(move || query::fuse::fuse(lists, &fuse));
             found = vec![Found::Rows(rows.await?)];
         }
-        Ok((found, looked))
+        Ok(Answered {
+            found,
+            next,
+            looked,
+        })
     }
 
     /// Answers one question of a request.
-    async fn answer(&self, source: &Source, bound: Bound) -> Result<(Found, Looked)> {
+    async fn answer(&self, source: &Source, bound: Bound) -> Result<Answered<Found>> {
         let began_ms = self.shared.clock.monotonic_ms();
         let kind = bound.kind();
-        let (found, looked) = match bound {
-            Bound::Rows(query) => {
-                let (rows, looked) = scan::run(source, &query).await?;
-                (Found::Rows(rows), looked)
-            }
+        let answered = match bound {
+            Bound::Rows(query) => scan::run(source, &query).await?.map(Found::Rows),
             Bound::Totals(plan) => totals::run(source, &plan).await?,
             Bound::Recall(asked) => recall::run(source, &asked).await?,
         };
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
         let seconds = elapsed_ms as f64 / 1_000.0;
         let metrics = &self.shared.metrics.query;
-        metrics.observe(kind, seconds, looked.scanned_rows);
-        Ok((found, looked))
+        metrics.observe(kind, seconds, answered.looked.scanned_rows);
+        Ok(answered)
     }
 
     /// A view as fresh as asked for.

@@ -103,6 +103,11 @@ pub(super) fn bind_all(request: &Questions, schema: &NamespaceSchema) -> Result<
             return Err(Error::invalid("`rerank_by`: `aggregate_by` gives no rows"));
         }
     }
+    if request.asks.len() > 1 && request.asks.iter().any(|ask| ask.paging().is_on()) {
+        return Err(Error::invalid(
+            "`cursor` is for one query: not expected in `queries`",
+        ));
+    }
     let bound = request.asks.iter().enumerate().map(|(at, ask)| {
         let bound = Bound::of(ask, schema);
         bound.map_err(|error| match request.asks.len() {
@@ -117,7 +122,7 @@ pub(super) fn bind_all(request: &Questions, schema: &NamespaceSchema) -> Result<
 mod tests {
     use super::bind_all;
     use crate::query::request::{
-        Compute, Consistency, Include, Query, Questions, RankBy, ScoreExpr,
+        Compute, Consistency, Include, Paging, Query, Questions, RankBy, ScoreExpr,
     };
     use crate::types::{AttributeType, NamespaceSchema, ScalarType};
 
@@ -133,6 +138,7 @@ mod tests {
             limit: 1,
             per: None,
             offset: 0,
+            paging: Paging::Off,
             filter: None,
             include: Include::Nothing,
             compute: (0..).map(|n: u32| format!("c{n}")).zip(sums).collect(),

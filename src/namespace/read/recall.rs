@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fetch::from_segments;
-use super::scan::{self, Looked};
+use super::scan::{self, Answered, Looked};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::filter::{self, BoundFilter};
@@ -83,6 +83,8 @@ impl BoundRecall {
             },
             limit: self.top_k,
             offset: 0,
+            paged: false,
+            continues: false,
             filter: self.filter.clone(),
             include: with_vector
                 .then(|| self.attribute.clone())
@@ -94,7 +96,7 @@ impl BoundRecall {
 }
 
 /// Runs the searches, one after the other. Errors: as of a query. Cancel safe.
-pub(super) async fn run(source: &Source, asked: &BoundRecall) -> Result<(Found, Looked)> {
+pub(super) async fn run(source: &Source, asked: &BoundRecall) -> Result<Answered<Found>> {
     let vectors = match &asked.vector {
         Some(vector) => vec![vector.clone()],
         None => picked(source, asked).await?,
@@ -106,10 +108,11 @@ pub(super) async fn run(source: &Source, asked: &BoundRecall) -> Result<(Found, 
         ..RecallReport::default()
     };
     for vector in &vectors {
-        let (found, more) = scan::run(source, &asked.search(vector, false)).await?;
-        looked.add(more);
-        let (nearest, more) = scan::run(source, &asked.search(vector, true)).await?;
-        looked.add(more);
+        let search = scan::run(source, &asked.search(vector, false)).await?;
+        let truth = scan::run(source, &asked.search(vector, true)).await?;
+        looked.add(search.looked);
+        looked.add(truth.looked);
+        let (found, nearest) = (search.found, truth.found);
         report.recall += recall_of(&found, &nearest);
         report.ann_count += found.len() as f64;
         report.exhaustive_count += nearest.len() as f64;
@@ -128,7 +131,11 @@ pub(super) async fn run(source: &Source, asked: &BoundRecall) -> Result<(Found, 
     };
     report.ann_count /= searches;
     report.exhaustive_count /= searches;
-    Ok((Found::Recall(report), looked))
+    Ok(Answered {
+        found: Found::Recall(report),
+        next: None,
+        looked,
+    })
 }
 
 /// The share of the true rows that was found.

@@ -35,6 +35,25 @@ impl Looked {
     }
 }
 
+/// What answers a question.
+#[derive(Debug)]
+pub(super) struct Answered<T> {
+    pub(super) found: T,
+    /// Where the page after this one begins: a key of the order.
+    pub(super) next: Option<Arc<[u8]>>,
+    pub(super) looked: Looked,
+}
+
+impl<T> Answered<T> {
+    pub(super) fn map<U>(self, with: impl FnOnce(T) -> U) -> Answered<U> {
+        Answered {
+            found: with(self.found),
+            next: self.next,
+            looked: self.looked,
+        }
+    }
+}
+
 /// The segments that a filter leaves to look into, each with what its stats say, and how much there is to look at.
 pub(super) fn divided(
     source: &Source,
@@ -67,20 +86,26 @@ pub(super) fn divided(
 
 /// Answers a bound query. Errors: `Corrupted` if rows do not fit their schema or an object is damaged,
 /// `Unavailable` of the store, with code `object_missing` where an object is gone. Cancel safe.
-pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<(Vec<Row>, Looked)> {
+pub(super) async fn run(source: &Source, query: &Arc<BoundQuery>) -> Result<Answered<Vec<Row>>> {
     let (parts, looked) = divided(source, query.filter.as_ref());
     let segments = stream::iter(parts)
         .map(|(part, verdict)| segment::scan(part, verdict, query))
         .buffered(SEGMENTS_AT_ONCE)
         .try_collect::<Vec<Scanned>>();
     let (tail, segments) = future::try_join(tail::scan(source, query), segments).await?;
-    let found = match (tail, segments) {
+    let (found, next) = match (tail, segments) {
         (tail::Partial::Nearest(tail), segments) => {
-            merge_nearest(source, query, tail, segments).await?
+            let found = merge_nearest(source, query, tail, segments).await?;
+            (found, None)
         }
         (tail::Partial::Ordered { best, order, .. }, segments) => {
-            Found::Ranked(merge_ordered(query, &order, best, segments))
+            let (winners, next) = merge_ordered(query, &order, best, segments);
+            (Found::Ranked(winners), next)
         }
     };
-    Ok((fetch::rows(source, query, found).await?, looked))
+    Ok(Answered {
+        found: fetch::rows(source, query, found).await?,
+        next,
+        looked,
+    })
 }

@@ -278,6 +278,8 @@ impl World {
             },
             limit,
             offset: 0,
+            paged: false,
+            continues: false,
             filter: None,
             include: Vec::new(),
             compute: Vec::new(),
@@ -440,7 +442,11 @@ struct Answered {
 }
 
 async fn ask(source: &Source, query: &BoundQuery) -> Result<Answered> {
-    let (rows, looked) = scan::run(source, &Arc::new(query.clone())).await?;
+    let scan::Answered {
+        found: rows,
+        looked,
+        ..
+    } = scan::run(source, &Arc::new(query.clone())).await?;
     Ok(Answered { rows, looked })
 }
 

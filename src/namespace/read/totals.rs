@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::choose::{Wanted, choose};
 use super::lost::of_segment;
-use super::scan::{self, Looked, SEGMENTS_AT_ONCE};
+use super::scan::{self, Answered, SEGMENTS_AT_ONCE};
 use super::segment::{columns_of, kept, sparse};
 use super::source::{Part, Source};
 use super::tail::{split, visible};
@@ -21,7 +21,7 @@ use crate::segment::SegmentBatch;
 /// Computes numbers over the visible rows of a source.
 ///
 /// Errors: as of a query, and `InvalidRequest` where groups take too much memory. Cancel safe.
-pub(super) async fn run(source: &Source, plan: &Arc<BoundTotals>) -> Result<(Found, Looked)> {
+pub(super) async fn run(source: &Source, plan: &Arc<BoundTotals>) -> Result<Answered<Found>> {
     let (parts, looked) = scan::divided(source, plan.filter.as_ref());
     let segments: Vec<_> = parts
         .into_iter()
@@ -37,8 +37,12 @@ pub(super) async fn run(source: &Source, plan: &Arc<BoundTotals>) -> Result<(Fou
     };
     let (tail, segments) = future::try_join(of_tail(source, plan), segments).await?;
     let all = merged(source, tail, segments).await?;
-    let found = source.compute.run(move || all.finish()).await??;
-    Ok((found, looked))
+    let (found, next) = source.compute.run(move || all.finish()).await??;
+    Ok(Answered {
+        found,
+        next,
+        looked,
+    })
 }
 
 /// Merges on the compute pool: there may be thousands of groups.

@@ -6,7 +6,7 @@ use super::*;
 use crate::index::Indexed;
 use crate::namespace::fsck::{self, Finding};
 use crate::namespace::handle::View;
-use crate::query::request::{Aggregate, Ask, Fold, GroupBy, OrderKey, Questions};
+use crate::query::request::{Aggregate, Ask, Fold, GroupBy, OrderKey, Paging, Questions};
 use crate::runtime::clock::sleep_ms;
 use crate::store::fault::Point;
 use crate::types::document::{AttributeSpec, DeleteByFilter, SchemaSpec};
@@ -95,6 +95,7 @@ fn counts() -> Questions {
             each: false,
         }],
         limit: 100,
+        paging: Paging::Off,
         filter: None,
     };
     Questions {

@@ -6,7 +6,9 @@ use super::json::{schema, upsert_json};
 use super::replaced::{halved, reader};
 use super::*;
 use crate::query::reply::{Found, Group, Total};
-use crate::query::request::{Aggregate, Ask, Fold, GroupBy, LimitPer, OrderKey, Questions, Recall};
+use crate::query::request::{
+    Aggregate, Ask, Fold, GroupBy, LimitPer, OrderKey, Paging, Questions, Recall,
+};
 use crate::types::WalSeq;
 
 async fn write(engine: &Engine, id: i64) {
@@ -97,6 +99,7 @@ async fn questions_of_a_request_are_of_one_state_though_a_write_lands_between() 
         folds: vec![("n".to_owned(), Fold::Count)],
         groups: Vec::new(),
         limit: 1,
+        paging: Paging::Off,
         filter: None,
     };
     let asked = Questions {
@@ -352,6 +355,7 @@ async fn groups_of_zeros_of_either_sign_are_one() {
                     each,
                 }],
                 limit: 10,
+                paging: Paging::Off,
                 filter: None,
             };
             let asked = Questions {

@@ -1,6 +1,6 @@
 use super::{BoundQuery, BoundRank, bind};
 use crate::error::{ErrorKind, Result};
-use crate::query::request::{Consistency, Include, Query, RankBy};
+use crate::query::request::{Consistency, Include, Paging, Query, RankBy};
 use crate::types::document::RawValue;
 use crate::types::filter::Filter;
 use crate::types::{AttributeType, DistanceMetric, NamespaceSchema, ScalarType, VectorElement};
@@ -43,6 +43,7 @@ fn ask(change: impl FnOnce(&mut Query)) -> Result<BoundQuery> {
         limit: 10,
         per: None,
         offset: 0,
+        paging: Paging::Off,
         filter: None,
         include: Include::Nothing,
         compute: Vec::new(),

@@ -7,7 +7,7 @@
 mod alike;
 mod columns;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -166,6 +166,11 @@ pub(super) fn not_found(name: &str) -> Error {
 pub struct SortKey(Box<[u8]>);
 
 impl SortKey {
+    /// Its bytes, which compare as it does.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The score of a row of an order by score; `None` if the key is of another order.
     pub fn score(&self) -> Option<f64> {
         let inverted: Vec<u8> = self.0.iter().take(9).map(|byte| !byte).collect();

@@ -1,8 +1,8 @@
 use std::cmp::Ordering;
-
-use proptest::prelude::*;
-
 use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use proptest::prelude::*;
 
 use super::{BoundOrder, BoundPer, OrderBy, OrderTop, bind_order};
 use crate::filter::RowMask;
@@ -13,7 +13,7 @@ use crate::types::{
     VectorElement,
 };
 
-fn schema() -> NamespaceSchema {
+pub(in crate::query) fn schema() -> NamespaceSchema {
     let mut schema = NamespaceSchema {
         id_kind: Some(IdKind::String),
         ..NamespaceSchema::default()
@@ -26,19 +26,19 @@ fn schema() -> NamespaceSchema {
     schema
 }
 
-fn key(name: &str, descending: bool) -> OrderKey {
+pub(in crate::query) fn key(name: &str, descending: bool) -> OrderKey {
     OrderKey {
         attribute: name.to_owned(),
         descending,
     }
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub(in crate::query) fn text() -> impl Strategy<Value = String> {
     "[\0\u{1}a\u{ff}]{0,3}"
 }
 
 /// In the order of `ScalarType::ALL`.
-fn cells() -> impl Strategy<Value = Vec<Value>> {
+pub(in crate::query) fn cells() -> impl Strategy<Value = Vec<Value>> {
     fn or_null(value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
         prop_oneof![1 => Just(Value::Null), 3 => value].boxed()
     }
@@ -51,6 +51,16 @@ fn cells() -> impl Strategy<Value = Vec<Value>> {
         or_null((-2_i64..2).prop_map(|ms| Value::Datetime(Timestamp(ms)))),
         or_null(any::<bool>().prop_map(Value::Bool)),
     ]
+}
+
+pub(in crate::query) fn batch_of(rows: &[(String, Vec<Value>)]) -> RecordBatch {
+    let mut builder = RowsBuilder::new(&schema(), rows.len());
+    for (id, cells) in rows {
+        let cells: Vec<_> = (0..).map(AttrId).zip(cells.iter().cloned()).collect();
+        let id = DocId::String(id.as_str().into());
+        builder.push_row(id, &cells).expect("fits");
+    }
+    builder.finish().expect("a batch").1
 }
 
 proptest! {
@@ -107,14 +117,6 @@ proptest! {
         }
         expected.truncate(k);
 
-        let batch_of = |rows: &[(String, Vec<Value>)]| {
-            let mut builder = RowsBuilder::new(&schema, rows.len());
-            for (id, cells) in rows {
-                let cells: Vec<_> = (0..).map(AttrId).zip(cells.iter().cloned()).collect();
-                builder.push_row(DocId::String(id.as_str().into()), &cells).expect("fits");
-            }
-            builder.finish().expect("a batch").1
-        };
         let cut = cut.min(rows.len());
         let (left, right) = (batch_of(&rows[..cut]), batch_of(&rows[cut..]));
         let order = Arc::new(BoundOrder { by: OrderBy::Keys(bound), per: per.clone() });

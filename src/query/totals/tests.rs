@@ -9,7 +9,7 @@ use super::{BoundTotals, IndexedTotals, Totals};
 use crate::filter::RowMask;
 use crate::index::{self, Indexed, Pages, Work};
 use crate::query::reply::Found;
-use crate::query::request::{Aggregate, Fold, GroupBy};
+use crate::query::request::{Aggregate, Fold, GroupBy, Paging};
 use crate::rows::RowsBuilder;
 use crate::types::{
     AttrId, AttributeType, DocId, IdKind, NamespaceSchema, RowMap, ScalarType, Value,
@@ -113,6 +113,7 @@ impl Sample {
                 })
                 .collect(),
             limit,
+            paging: Paging::Off,
             filter: None,
         };
         Arc::new(BoundTotals::bind(&asked, &self.schema).expect("legal"))
@@ -127,13 +128,13 @@ impl Sample {
         let mut work = self.begin(plan, rows).expect("columns tell all");
         let found = work.go_on(&mut Pages::whole(&self.file)).expect("reads");
         let totals = found.flatten().expect("few groups");
-        totals.finish().expect("finite sums")
+        totals.finish().expect("finite sums").0
     }
 
     fn by_rows(&self, plan: &Arc<BoundTotals>, rows: &RowMask) -> Found {
         let mut totals = Totals::new(Arc::clone(plan));
         totals.offer_rows(&self.batch, rows).expect("short keys");
-        totals.finish().expect("finite sums")
+        totals.finish().expect("finite sums").0
     }
 }
 

@@ -9,6 +9,7 @@ mod filter;
 mod make;
 mod model;
 mod multi;
+mod pages;
 mod pattern;
 mod query;
 mod score;
@@ -51,6 +52,8 @@ struct Tally {
     pruned: u64,
     flushes: u64,
     restarts: u64,
+    /// Pages of longer answers.
+    pages: u64,
 }
 
 /// A namespace: what the referee thinks of it, and what it will be filled with.
@@ -91,6 +94,9 @@ impl History {
                 let Namespace { name, model, plan } = &namespaces[at];
                 let query = make::query(&mut history.seed, plan, model);
                 history.query(name, model, &query, tally).await;
+            }
+            if history.seed.once_in(4) {
+                history.walk(&mut namespaces[at], tally).await;
             }
             history.step += 1;
         }
@@ -270,4 +276,5 @@ async fn engine_answers_what_the_referee_answers_over_random_histories() {
     assert!(tally.spread * 8 > tally.comparisons, "{tally:?}");
     assert!(tally.pruned * 8 > tally.comparisons, "{tally:?}");
     assert!(refused * 50 > tally.comparisons, "{tally:?}");
+    assert!(tally.pages * 50 > tally.comparisons, "{tally:?}");
 }

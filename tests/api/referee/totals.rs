@@ -15,7 +15,7 @@ pub(super) enum Number {
 }
 
 /// The numbers of one group, under its keys as they come back.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Group {
     pub(super) keys: Map<String, Value>,
     pub(super) numbers: Vec<(String, Number)>,

@@ -22,7 +22,8 @@ pub(super) fn of_query(
     of_ask(expected, answer)
 }
 
-fn of_ask(expected: &Expected, answer: &Value) -> Result<(), String> {
+/// Compares the answer to one question, or to several.
+pub(super) fn of_ask(expected: &Expected, answer: &Value) -> Result<(), String> {
     if let Expected::Several(several) = expected {
         let results = answer["results"].as_array().ok_or("no list of results")?;
         if results.len() != several.len() {

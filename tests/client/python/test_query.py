@@ -143,6 +143,35 @@ def offsets_page_through_an_order(fixture: Fixture) -> None:
 # --------------------------------------------------------------------------------------- numbers
 
 
+def pages_are_of_the_state_that_the_first_one_saw(fixture: Fixture) -> None:
+    ns = fixture.client.namespace("pages")
+    written = ns.write(upsert_rows=[{"id": n, "year": 1900 + n % 7} for n in range(100)])
+    order = {"rank_by": ("year", "desc"), "filters": ("year", "Gt", 1901), "include_attributes": True}
+    whole = plain(ns.query(**order, limit=1_000))
+    assert len(whole) > 50, len(whole)
+    paged, cursor = [], True
+    while cursor is not None:
+        answer = ns.query(**order, limit=17, extra_body={"cursor": cursor})
+        paged += plain(answer)
+        cursor = answer.next_cursor
+        ns.write(upsert_rows=[{"id": len(paged), "year": 2000}], deletes=[len(paged) + 40])
+    equal(paged, whole, "all pages")
+    now = ns.query(rank_by=BY_ID, limit=1_000)
+    assert len(now.rows) < 100, len(now.rows)
+    seq = written.seq
+    past = ns.query(**order, limit=1_000, extra_body={"as_of": {"seq": seq}})
+    equal(plain(past), whole, f"the state at {seq}")
+    groups = {"aggregate_by": {"n": ("Count",)}, "group_by": ["year"]}
+    first = ns.query(**groups, limit=3, extra_body={"cursor": True})
+    second = ns.query(**groups, limit=100, extra_body={"cursor": first.next_cursor})
+    both = first.aggregation_groups + second.aggregation_groups
+    equal(both, ns.query(**groups).aggregation_groups, "all groups")
+    equal(second.next_cursor, None, "the cursor of the last page")
+    for wrong in ({"cursor": first.next_cursor}, {"cursor": "x"}, {"as_of": {"seq": 10**9}}):
+        raises(turbopuffer.BadRequestError, lambda wrong=wrong: ns.query(**order, limit=1, extra_body=wrong))
+    ns.delete_all()
+
+
 def sums_and_counts_equal_python(fixture: Fixture) -> None:
     for condition in (None, ["year", "Gt", 1895], ["id", "Gt", 10**6]):
         extra = {} if condition is None else {"filters": condition}
@@ -381,6 +410,7 @@ TESTS = [
     attributes_are_included_or_excluded,
     vectors_come_back_as_asked,
     offsets_page_through_an_order,
+    pages_are_of_the_state_that_the_first_one_saw,
     sums_and_counts_equal_python,
     groups_equal_python,
     elements_of_lists_are_groups,

@@ -12,7 +12,7 @@ use elacsym::format::record::{self, Marker, StoreRecord};
 use elacsym::namespace::fsck::{self, Finding};
 use elacsym::namespace::{Engine, EngineOptions, World};
 use elacsym::query::reply::Row;
-use elacsym::query::request::{Consistency, Include, OrderKey, Query, RankBy};
+use elacsym::query::request::{Consistency, Include, OrderKey, Paging, Query, RankBy};
 use elacsym::runtime::{ComputePool, ManualClock, SeededEntropy};
 use elacsym::store::{Bucket, StoreOptions, open};
 use elacsym::telemetry::Metrics;
@@ -92,6 +92,7 @@ fn questions() -> Vec<Query> {
         limit: 10_000,
         per: None,
         offset: 0,
+        paging: Paging::Off,
         filter: None,
         include: Include::Everything,
         compute: Vec::new(),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{meter, parse::check};
-use crate::http::dto::query::{VectorEncoding, parse_query};
+use crate::http::dto::query::{AnswerForm, parse_query};
 use crate::http::dto::reply::encode_query;
 use crate::query::reply::{Answers, Found, Group, Total};
 use crate::query::request::{Ask, Fold, GroupBy};
@@ -149,8 +149,7 @@ fn aggregate_replies_are_exact_to_the_byte() {
         ..Answers::default()
     };
     let text = |found| {
-        let bytes =
-            encode_query(&answers(found), VectorEncoding::Float, false, 0).expect("encodes");
+        let bytes = encode_query(&answers(found), AnswerForm::default(), 0).expect("encodes");
         String::from_utf8(bytes).expect("UTF-8")
     };
     let totals: Vec<(Arc<str>, Total)> = vec![

@@ -6,16 +6,17 @@ use crate::error::ErrorKind;
 use crate::http::dto::namespace::{
     MetadataVersion, list_view, metadata_view, parse_list, schema_view,
 };
-use crate::http::dto::query::VectorEncoding;
+use crate::http::dto::query::{AnswerForm, VectorEncoding};
 use crate::http::dto::reply::encode_query;
 use crate::http::dto::written::encode_write;
 use crate::namespace::describe::{Description, NamespacePage};
+use crate::query::cursor::Cursor;
 use crate::query::reply::{Answers, Coverage, Degraded, Dist, Found, Reply, Row};
 use crate::types::document::WriteOutcome;
 use crate::types::settings::Settings;
 use crate::types::{
-    AttributeType, DistanceMetric, DocId, NamespaceName, NamespaceSchema, Timestamp, Value,
-    VectorElement, WalSeq,
+    AttributeType, DistanceMetric, DocId, NamespaceId, NamespaceName, NamespaceSchema, Timestamp,
+    Value, VectorElement, WalSeq,
 };
 
 fn reply() -> Reply {
@@ -63,7 +64,11 @@ fn replies_of_several_questions_are_a_list() {
         found: vec![Found::Rows(vec![scored]), Found::Totals(Vec::new())],
         ..Answers::default()
     };
-    let bytes = encode_query(&answers, VectorEncoding::Float, true, 0).expect("encodes");
+    let form = AnswerForm {
+        is_multi: true,
+        ..AnswerForm::default()
+    };
+    let bytes = encode_query(&answers, form, 0).expect("encodes");
     let text = String::from_utf8(bytes).expect("UTF-8");
     let start = r#"{"results":[{"rows":[{"id":18446744073709551615,"$dist":0.01639344262295082,"far":0.7,"score":2.0}]},{"aggregations":{}}],"billing""#;
     assert!(text.starts_with(start), "{text}");
@@ -76,15 +81,41 @@ fn reply_that_lacks_segments_says_so() {
         segments: vec!["3/0".to_owned(), "9/0".to_owned()],
         rows_missing: 12,
     });
-    let bytes = encode_query(&reply.into(), VectorEncoding::Float, false, 0).expect("encodes");
+    let bytes = encode_query(&reply.into(), AnswerForm::default(), 0).expect("encodes");
     let text = String::from_utf8(bytes).expect("UTF-8");
     let end = r#","degraded":{"segments":["3/0","9/0"],"rows_missing":12}}"#;
     assert!(text.ends_with(end), "{text}");
 }
 
 #[test]
+fn reply_of_a_page_says_where_the_next_one_begins_or_that_there_is_none() {
+    let next = Cursor {
+        namespace: NamespaceId(Uuid::from_u128(1)),
+        seq: WalSeq(4),
+        place: [1, 2].into(),
+    };
+    let form = AnswerForm {
+        pages_of: Some(9),
+        ..AnswerForm::default()
+    };
+    let text = format!(r#""next_cursor":"{}","billing""#, next.to_text(9));
+    for (next, expected) in [
+        (Some(next), text.as_str()),
+        (None, r#""next_cursor":null,"billing""#),
+    ] {
+        let answers = Answers {
+            next,
+            ..reply().into()
+        };
+        let bytes = encode_query(&answers, form, 0).expect("encodes");
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn reply_is_exact_to_the_byte() {
-    let bytes = encode_query(&reply().into(), VectorEncoding::Float, false, 0).expect("encodes");
+    let bytes = encode_query(&reply().into(), AnswerForm::default(), 0).expect("encodes");
     let expected = r#"{"rows":[{"id":18446744073709551615,"$dist":0.1,"at":"2024-03-02T00:00:00.000000000Z","n":-9007199254740993,"tags":["a"],"u":"00000000-0000-0000-0000-000000000001","vector":[0.7,1.0,-2.5e-8]}],"billing":{"billable_logical_bytes_queried":256000000,"billable_logical_bytes_returned":57},"performance":{"cache_hit_ratio":1.0,"cache_temperature":"hot","server_total_ms":1,"query_execution_ms":1,"exhaustive_search_count":1,"approx_namespace_size":1,"as_of_seq":4,"round_trips":0,"store_gets":0,"store_bytes":0,"unindexed_rows":1,"segments_searched":0,"segments_pruned":0}}"#;
     assert_eq!(String::from_utf8(bytes).expect("UTF-8"), expected);
 }
@@ -94,7 +125,11 @@ fn reply_base64_vector_is_little_endian_f32() {
     let mut reply = reply();
     reply.rows[0].attributes = vec![("v".into(), Value::Vector(vec![1.0].into()))];
     reply.rows[0].dist = None;
-    let bytes = encode_query(&reply.into(), VectorEncoding::Base64, false, 7).expect("encodes");
+    let form = AnswerForm {
+        encoding: VectorEncoding::Base64,
+        ..AnswerForm::default()
+    };
+    let bytes = encode_query(&reply.into(), form, 7).expect("encodes");
     let text = String::from_utf8(bytes).expect("UTF-8");
     assert!(
         text.starts_with(r#"{"rows":[{"id":18446744073709551615,"v":"AACAPw=="}]"#),

@@ -5,6 +5,7 @@ mod encode;
 mod memory;
 mod numbers;
 mod parse;
+mod parse_pages;
 mod parse_query;
 mod parse_rank;
 
@@ -27,7 +28,7 @@ fn parse_write(body: &[u8]) -> Result<WriteBatch> {
 fn parse_query(body: &[u8]) -> Result<(Query, query::VectorEncoding)> {
     let body = query::parse_query(body, &meter())?;
     match body.asked.asks.as_slice() {
-        [Ask::Rows(query)] => Ok((query.clone(), body.encoding)),
+        [Ask::Rows(query)] => Ok((query.clone(), body.form.encoding)),
         other => panic!("one question for rows, not {other:?}"),
     }
 }

@@ -288,7 +288,7 @@ fn limits_of_rows_alike_and_computed_values_become_typed() {
 
 fn questions_of(body: &str) -> crate::error::Result<(usize, Option<Fuse>)> {
     let body = query::parse_query(body.as_bytes(), &meter())?;
-    assert!(body.is_multi);
+    assert!(body.form.is_multi);
     Ok((body.asked.asks.len(), body.asked.fuse))
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::namespace::read::totals;
 use crate::query::BoundTotals;
 use crate::query::reply::{Found, Group, Total};
-use crate::query::request::{Aggregate, Fold, GroupBy};
+use crate::query::request::{Aggregate, Fold, GroupBy, Paging};
 
 fn aggregate(groups: &[(&str, bool)], limit: usize, filter: Option<Filter>) -> Aggregate {
     let fold = |label: &str, fold| (label.to_owned(), fold);
@@ -23,6 +23,7 @@ fn aggregate(groups: &[(&str, bool)], limit: usize, filter: Option<Filter>) -> A
             })
             .collect(),
         limit,
+        paging: Paging::Off,
         filter,
     }
 }
@@ -118,7 +119,7 @@ fn naive(world: &World, asked: &Aggregate, groups: &[(&str, bool)]) -> Vec<Group
 async fn totals_of(source: &Source, asked: &Aggregate) -> Found {
     let plan = BoundTotals::bind(asked, &source.schema).expect("legal");
     let found = totals::run(source, &Arc::new(plan)).await;
-    found.expect("an answer").0
+    found.expect("an answer").found
 }
 
 #[tokio::test]
@@ -197,7 +198,7 @@ async fn numbers_of_an_indexed_filter_read_indexes_alone_and_again_nothing() {
         totals_of(&spread, &asked).await;
         let cold = world.gets();
         let plan = BoundTotals::bind(&asked, &spread.schema).expect("legal");
-        let (_, looked) = totals::run(&spread, &Arc::new(plan))
+        let scan::Answered { looked, .. } = totals::run(&spread, &Arc::new(plan))
             .await
             .expect("an answer");
         // Of each segment its footer and, small as it is, all that is read of its index at once.
