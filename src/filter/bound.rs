@@ -119,6 +119,12 @@ impl BoundFilter {
         }
     }
 
+    /// What looking at it costs, as bytes of a scan.
+    pub fn weight(&self) -> u64 {
+        const BYTES_A_PART: usize = 64;
+        self.parts().saturating_mul(BYTES_A_PART) as u64
+    }
+
     /// Adds the columns that it looks at.
     pub fn columns(&self, into: &mut Columns) {
         match self {

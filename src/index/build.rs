@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use super::attribute::{AttributeIndex, Section};
 use super::column::ColumnWriter;
 use super::dictionary::{DictionaryWriter, StoredList};
+use super::term::Key;
 use super::{postings, term};
 use crate::error::{Error, Result};
 use crate::rows::{self, ScalarColumn};
@@ -195,31 +196,6 @@ struct Terms<'a> {
     ends: Option<Vec<u32>>,
 }
 
-/// The key of a value, which text and UUIDs lend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Key<'a> {
-    Bytes(&'a [u8]),
-    Number([u8; 8]),
-}
-
-impl Key<'_> {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Bytes(bytes) => bytes,
-            Self::Number(bytes) => bytes,
-        }
-    }
-}
-
-fn key_at<'a>(column: Option<ScalarColumn<'a>>, slot: usize) -> Option<Key<'a>> {
-    let column = column?;
-    match column {
-        ScalarColumn::String(array) => Some(Key::Bytes(array.value(slot).as_bytes())),
-        ScalarColumn::Uuid(array) => Some(Key::Bytes(array.value(slot))),
-        _ => term::number_at(column, slot).map(|number| Key::Number(number.to_be_bytes())),
-    }
-}
-
 impl<'a> Terms<'a> {
     fn of_values(columns: &Chunks<'a>) -> Result<Self> {
         let mut found = RowMap::default();
@@ -228,7 +204,7 @@ impl<'a> Terms<'a> {
             let key = slots
                 .into_iter()
                 .next()
-                .and_then(|slot| key_at(column, slot));
+                .and_then(|slot| term::key_at(column?, slot));
             let number = match key {
                 None => NONE,
                 Some(key) => {
@@ -247,7 +223,7 @@ impl<'a> Terms<'a> {
         let mut numbers: Vec<u32> = Vec::new();
         let mut ends = Vec::with_capacity(columns.n_rows);
         columns.each_row(|_, column, slots| {
-            for key in slots.filter_map(|slot| key_at(column, slot)) {
+            for key in slots.filter_map(|slot| term::key_at(column?, slot)) {
                 let next = found.len() as u32;
                 numbers.push(*found.entry(key).or_insert(next));
             }

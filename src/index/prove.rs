@@ -88,7 +88,7 @@ fn prove_lists(index: &AttributeIndex, columns: &Chunks<'_>, pages: &Pages) -> R
     columns.each_row(|row, column, slots| {
         own.clear();
         let keys = slots.filter_map(|slot| term::key_at(column?, slot));
-        own.extend(keys.map(|key| xxh3_64(&key)));
+        own.extend(keys.map(|key| xxh3_64(key.bytes())));
         own.sort_unstable();
         own.dedup();
         let expected = own.iter().fold(0_u64, |sum, hash| sum.wrapping_add(*hash));
@@ -126,7 +126,7 @@ fn prove_column(
     columns.each_row(|row, column, slots| {
         let slot = slots.into_iter().next();
         let expected = slot.zip(column).and_then(|(slot, column)| match with_keys {
-            true => term::key_at(column, slot).map(|key| xxh3_64(&key)),
+            true => term::key_at(column, slot).map(|key| xxh3_64(key.bytes())),
             false => term::number_at(column, slot),
         });
         let found = found.get(row).copied().flatten();

@@ -1,7 +1,5 @@
 //! What an index keeps of a value: a number that sorts as the value does, or a key that does so by its bytes.
 
-use std::borrow::Cow;
-
 use arrow::array::Array;
 use uuid::Uuid;
 
@@ -122,16 +120,29 @@ pub(super) fn keys_of(kind: ScalarType, members: &Members) -> Option<Vec<Vec<u8>
     })
 }
 
+/// The key of a value, which text and UUIDs lend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Key<'a> {
+    Bytes(&'a [u8]),
+    Number([u8; 8]),
+}
+
+impl Key<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Number(bytes) => bytes,
+        }
+    }
+}
+
 /// The key of a slot of any column of scalars; `None` for a missing value.
-pub(super) fn key_at<'a>(column: ScalarColumn<'a>, slot: usize) -> Option<Cow<'a, [u8]>> {
+pub(super) fn key_at<'a>(column: ScalarColumn<'a>, slot: usize) -> Option<Key<'a>> {
     match column {
         ScalarColumn::String(array) if array.is_valid(slot) => {
-            Some(Cow::Borrowed(array.value(slot).as_bytes()))
+            Some(Key::Bytes(array.value(slot).as_bytes()))
         }
-        ScalarColumn::Uuid(array) if array.is_valid(slot) => Some(Cow::Borrowed(array.value(slot))),
-        _ => {
-            let number = number_at(column, slot)?;
-            Some(Cow::Owned(number.to_be_bytes().to_vec()))
-        }
+        ScalarColumn::Uuid(array) if array.is_valid(slot) => Some(Key::Bytes(array.value(slot))),
+        _ => number_at(column, slot).map(|number| Key::Number(number.to_be_bytes())),
     }
 }

@@ -233,7 +233,7 @@ impl Work for Top {
         loop {
             let worst = self.worst().unwrap_or(Rank::MAX);
             let mut bytes = 0;
-            let mut window = Vec::new();
+            let (mut window, mut ranges) = (Vec::new(), Vec::new());
             for (best, group) in self.groups.iter().rev() {
                 if *best > worst || bytes >= WINDOW_BYTES {
                     break;
@@ -246,6 +246,7 @@ impl Work for Top {
                 for index in std::iter::once(&self.first).chain(others) {
                     let range = column_of(index)?.range(*group);
                     bytes += range.end - range.start;
+                    ranges.push(range);
                 }
             }
             if window.is_empty() {
@@ -253,15 +254,6 @@ impl Work for Top {
                 return Ok(Some(
                     kept.into_iter().map(|candidate| candidate.row).collect(),
                 ));
-            }
-            let mut ranges = Vec::new();
-            for group in &window {
-                ranges.push(column_of(&self.first)?.range(*group));
-                for key in &self.others {
-                    if let TopKey::Column { index, .. } = key {
-                        ranges.push(column_of(index)?.range(*group));
-                    }
-                }
             }
             if !pages.want(ranges) {
                 return Ok(None);

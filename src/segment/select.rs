@@ -14,8 +14,6 @@ use crate::store::cache::Purpose;
 
 /// Filters of more parts are not kept: to name them would cost much itself.
 const KEPT_PARTS_MAX: usize = 256;
-/// What beginning with a part of a filter costs, as bytes of a scan.
-const BYTES_A_PART: usize = 64;
 
 /// What the indexes of a segment say of a filter.
 #[derive(Debug, Clone)]
@@ -48,8 +46,7 @@ impl SegmentReader {
     ///
     /// Errors: as `footer` and of the cache; `Corrupted` naming the object if an index makes no sense. Cancel safe.
     pub async fn select(&self, filter: &BoundFilter, purpose: &Purpose) -> Result<Arc<Selected>> {
-        let parts = filter.parts();
-        let key = match parts <= KEPT_PARTS_MAX {
+        let key = match filter.parts() <= KEPT_PARTS_MAX {
             true => self.key_of(filter),
             false => return self.select_anew(filter, purpose).await.map(Arc::new),
         };
@@ -64,8 +61,9 @@ impl SegmentReader {
             filter: filter.clone(),
             selected: Arc::clone(&selected),
         };
-        let n_bytes = selected.rows.len() / 8 + 2 * parts * BYTES_A_PART + key.len();
-        cache.keep_selected(&key, Arc::new(kept), n_bytes as u64);
+        // The filter is kept twice: whole, and what of it is left to rows.
+        let n_bytes = (selected.rows.len() / 8 + key.len()) as u64 + 2 * filter.weight();
+        cache.keep_selected(&key, Arc::new(kept), n_bytes);
         Ok(selected)
     }
 
@@ -81,7 +79,7 @@ impl SegmentReader {
         let footer = self.footer().await?;
         let n_rows = footer.rows() as usize;
         let known = self.rows_of_ids(&footer, ids::leaves(filter)).await?;
-        let n_bytes = filter.parts().saturating_mul(BYTES_A_PART) as u64;
+        let n_bytes = filter.weight();
         let (filter, segment) = (filter.clone(), Arc::clone(self.segment()));
         let begin = move || {
             let lookup = |attr| footer.indexed(attr);

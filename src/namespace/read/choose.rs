@@ -15,9 +15,6 @@ use crate::query::{BoundQuery, BoundRank, BoundTotals};
 use crate::segment::is_of_ids;
 use crate::types::Stats;
 
-/// What looking at a part of a filter costs, as bytes of a scan.
-const BYTES_A_PART: usize = 64;
-
 /// What a filter is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted<'a> {
@@ -62,7 +59,7 @@ pub(super) async fn choose(
         Wanted::Totals(totals) => of_totals(&footer, totals),
     };
     let ahead: Vec<Range<u64>> = columns.iter().flatten().filter_map(ranges_of).collect();
-    let n_bytes = filter.parts().saturating_mul(BYTES_A_PART) as u64;
+    let n_bytes = filter.weight();
     let (reader, filter, rows) = (
         part.reader.clone(),
         filter.clone(),
