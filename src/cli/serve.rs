@@ -139,6 +139,7 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         flush_age_ms: settings.flush.age_ms,
         rotation: Rotation::default(),
         keep_blocks: settings.flush.keep_blocks,
+        history_ms: settings.retention.history_ms,
         claim_patience_ms: settings.flush.claim_patience_ms,
         open_namespaces_max: settings.background.open_namespaces_max,
         cache_bytes: settings.cache.memory_bytes_of(memory_bytes()),

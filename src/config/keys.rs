@@ -66,6 +66,7 @@ pub(super) const KEYS: &[Key] = keys![
     flush.age_ms,
     flush.keep_blocks,
     flush.claim_patience_ms,
+    retention.history_ms,
     background.find,
     background.interval_ms,
     background.sweep_ms,

@@ -19,7 +19,7 @@ use serde::Serialize;
 pub use load::{load, resolve};
 pub use sections::{
     AuthSettings, BackgroundSettings, CacheSettings, ComputeSettings, FlushSettings, LogSettings,
-    QuerySettings, ServerSettings, StorageSettings, TailSettings, WalSettings,
+    QuerySettings, RetentionSettings, ServerSettings, StorageSettings, TailSettings, WalSettings,
 };
 pub use values::{Freshness, KeyDigest, LogFormat, Secret};
 
@@ -42,6 +42,8 @@ pub struct Settings {
     pub tail: TailSettings,
     /// When rows move from the log into segments.
     pub flush: FlushSettings,
+    /// What stays of the past.
+    pub retention: RetentionSettings,
     /// What a node does without being asked.
     pub background: BackgroundSettings,
     /// Memory for what is read from segments.

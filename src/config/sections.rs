@@ -183,6 +183,22 @@ impl Default for FlushSettings {
     }
 }
 
+/// `[retention]`: what stays of the past.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RetentionSettings {
+    /// How long a state can be had after the next one has come, milliseconds. Default 1 h: long enough to read all pages
+    /// of an answer; the log of that time stays in the store.
+    pub history_ms: u64,
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        Self {
+            history_ms: limits::HISTORY_MS,
+        }
+    }
+}
+
 /// `[background]`: what a node does without being asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackgroundSettings {

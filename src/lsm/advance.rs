@@ -55,7 +55,8 @@ impl Advance {
         Self::begin_until(state, WalSeq(u64::MAX))
     }
 
-    /// Begins at `state`, and ends at the state of slot `until`, or before it where that slot is missing.
+    /// Begins at `state`, and ends at the state of slot `until`, or before it where that slot is missing. From before
+    /// the first slot it ends without an anchor: whoever asks must know that the log was never truncated.
     pub fn begin_until(state: State, until: WalSeq) -> (Self, AdvanceStep) {
         let advance = Self {
             old_anchor: state.anchor(),
@@ -97,7 +98,10 @@ impl Advance {
 
     fn read_next(&self) -> AdvanceStep {
         if self.tentative.seq >= self.until {
-            return AdvanceStep::CheckAnchor(self.old_anchor);
+            return match self.old_anchor {
+                Anchor::Head { .. } => AdvanceStep::CheckAnchor(self.old_anchor),
+                Anchor::NoManifest => AdvanceStep::Current,
+            };
         }
         AdvanceStep::ReadSlot {
             slot: self.tentative.next_slot(),

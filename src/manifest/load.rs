@@ -80,6 +80,11 @@ pub async fn load_newest_of(
     newest(bucket, id, count, None).await
 }
 
+/// Loads the manifest of one state; `None` where there is none. Errors: `Unavailable`; `Corrupted`; `unknown_format`.
+pub async fn load_at(bucket: &dyn Bucket, id: NamespaceId, seq: WalSeq) -> Result<Option<State>> {
+    load_one(bucket, id, &path::manifest(id, seq), None).await
+}
+
 async fn newest(
     bucket: &dyn Bucket,
     id: NamespaceId,

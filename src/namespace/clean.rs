@@ -1,15 +1,16 @@
-//! Cleaning the log: what segments and two durable manifests stand for need not be replayed again.
+//! Cleaning the log: what segments and the manifests that stay stand for need not be replayed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::handle::Namespace;
 use super::write::Tried;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::path;
-use crate::lsm::{Entry, State, truncate};
+use crate::lsm::truncate::{self, MANIFESTS_KEPT};
+use crate::lsm::{Entry, State};
 use crate::manifest;
 use crate::runtime::{FailPoint, failpoint};
 use crate::store::{GetOutcome, Listed, StoreKind};
@@ -20,11 +21,9 @@ use crate::types::{SlotName, Timestamp, WalSeq};
 const LOG_GRACE_MS: i64 = 60 * 60 * 1_000;
 /// Floors closer together than this wait as one, milliseconds: bounds how many marks there are.
 const FLOOR_STEP_MS: i64 = LOG_GRACE_MS / 60;
-/// Manifests that always stay.
-const MANIFESTS_KEPT: usize = 2;
 
 impl Namespace {
-    /// Truncates the log as far as two durable manifests allow, and deletes what may go. A failure is only
+    /// Truncates the log as far as the manifests that stay allow, and deletes what may go. A failure is only
     /// told: the next flush goes on.
     pub(super) async fn clean_log(self: &Arc<Self>) {
         if let Err(error) = self.truncate_log().await {
@@ -32,10 +31,17 @@ impl Namespace {
         }
     }
 
-    /// Deletes what the grace kept when the namespace was last flushed; a namespace that is left alone is flushed
-    /// no more. One request where there is nothing to do.
+    /// Deletes what the grace or the history kept when the namespace was last flushed; a namespace that is left alone
+    /// is flushed no more. One request at most where there is nothing to do.
     pub(super) async fn clean_rest(self: &Arc<Self>, state: &State) -> Result<()> {
         let bucket = &*self.shared.bucket;
+        let keep_blocks = self.shared.options.keep_blocks;
+        let alone = std::slice::from_ref(state);
+        if truncate::floor_below(alone, state, keep_blocks)
+            .is_some_and(|floor| floor >= state.floor)
+        {
+            return self.truncate_log().await;
+        }
         if bucket.kind() != StoreKind::Http || state.floor == 0 {
             return Ok(());
         }
@@ -56,31 +62,91 @@ impl Namespace {
         for damage in &found.damaged {
             self.shared.note_damage(damage);
         }
-        let kept = found.states;
-        if kept.len() < MANIFESTS_KEPT {
+        let mut protected = found.states;
+        let [.., second] = protected.as_slice() else {
+            return Ok(());
+        };
+        if protected.len() < MANIFESTS_KEPT {
             return Ok(());
         }
-        let floor = self.raise_floor(&kept).await?;
-        self.delete_manifests(&kept).await?;
+        let second = second.seq;
+        let listed = self.manifests().await?;
+        let mut retained = self.retained(&listed).await?;
+        // Those between need nothing of the log that the oldest does not need.
+        let oldest = self.oldest_readable(&mut retained, second).await?;
+        retained.extend(protected.iter().map(|state| state.seq));
+        protected.extend(oldest);
+        let retained: BTreeSet<WalSeq> = retained.into_iter().collect();
+        let floor = self.raise_floor(&protected, &retained).await?;
+        let before = listed.iter().map(|(seq, _)| *seq);
+        let before = before.filter(|seq| *seq < second && !retained.contains(seq));
+        self.delete_manifests(before).await?;
         match self.floor_past_grace(floor).await? {
             0 => Ok(()),
             past => self.delete_blocks_below(past).await,
         }
     }
 
+    /// All manifests there are, with when each was written, newest first.
+    async fn manifests(&self) -> Result<Vec<(WalSeq, Timestamp)>> {
+        let prefix = path::manifest_prefix(self.id());
+        let listed = self.shared.bucket.list(&prefix, None, None).await?;
+        let manifest = |listed: Listed| match path::parse_manifest(self.id(), &listed.key) {
+            Ok(seq) => Some((seq, listed.last_modified)),
+            Err(error) => self.passed_over(&error),
+        };
+        Ok(listed.into_iter().filter_map(manifest).collect())
+    }
+
+    /// Which of these manifests stay for the history.
+    async fn retained(&self, listed: &[(WalSeq, Timestamp)]) -> Result<Vec<WalSeq>> {
+        let history_ms = self.shared.options.history_ms;
+        let now = match history_ms {
+            0 => None,
+            _ => self.store_time().await?,
+        };
+        let now = now.unwrap_or_else(|| self.shared.clock.now());
+        Ok(truncate::retained(listed, now, history_ms))
+    }
+
+    /// The oldest state of these manifests, if it is before `second`; those that cannot be read are taken out.
+    async fn oldest_readable(
+        &self,
+        retained: &mut Vec<WalSeq>,
+        second: WalSeq,
+    ) -> Result<Option<State>> {
+        let bucket = &*self.shared.bucket;
+        while let Some(oldest) = retained.last().filter(|oldest| **oldest < second) {
+            match manifest::load_at(bucket, self.id(), *oldest).await {
+                Ok(Some(state)) => return Ok(Some(state)),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupted => {
+                    self.shared.note_damage(&error);
+                }
+                Err(error) => return Err(error),
+            }
+            retained.pop();
+        }
+        Ok(None)
+    }
+
     /// Appends a truncation where one is due; gives the first block that stays.
-    async fn raise_floor(self: &Arc<Self>, kept: &[State]) -> Result<u64> {
+    async fn raise_floor(
+        self: &Arc<Self>,
+        protected: &[State],
+        retained: &BTreeSet<WalSeq>,
+    ) -> Result<u64> {
         let mut slot = self.log.lock().await;
         let log = self.take_live_log(&mut slot).await?;
         let (state, keep_blocks) = (Arc::clone(&log.state), self.shared.options.keep_blocks);
         *slot = Some(log);
-        let retained: Vec<WalSeq> = kept.iter().map(|state| state.seq).collect();
-        match truncate::floor_below(kept, &state, keep_blocks) {
+        match truncate::floor_below(protected, &state, keep_blocks) {
             Some(floor) if floor >= state.floor => {
                 let truncating = failpoint::reach(FailPoint::T1);
                 if truncating.before().await.is_some() {
                     return Err(Error::unavailable("failpoint t1"));
                 }
+                let retained = retained.iter().copied().collect();
                 let entry = Entry::Truncate { floor, retained };
                 let tried = self.append_plain(&mut slot, entry).await?;
                 if truncating.after().await.is_some() {
@@ -187,29 +253,13 @@ impl Namespace {
         Ok(())
     }
 
-    /// Deletes manifests that no applied truncation retains any more.
-    async fn delete_manifests(&self, kept: &[State]) -> Result<()> {
-        let bucket = &*self.shared.bucket;
-        let oldest = kept.iter().map(|state| state.seq).min();
+    /// Deletes those of some manifests that no applied truncation retains any more.
+    async fn delete_manifests(&self, seqs: impl Iterator<Item = WalSeq>) -> Result<()> {
         let state = Arc::clone(&self.view().state);
         let pinned = |seq| state.pins.values().any(|pin| pin.at == seq);
-        for listed in bucket
-            .list(&path::manifest_prefix(self.id()), None, None)
-            .await?
-        {
-            let seq = match path::parse_manifest(self.id(), &listed.key) {
-                Ok(seq) => seq,
-                Err(error) => {
-                    self.passed_over::<()>(&error);
-                    continue;
-                }
-            };
-            if oldest.is_some_and(|oldest| seq < oldest)
-                && !state.retained.contains(&seq)
-                && !pinned(seq)
-            {
-                bucket.delete(&listed.key).await?;
-            }
+        for seq in seqs.filter(|seq| !state.retained.contains(seq) && !pinned(*seq)) {
+            let key = path::manifest(self.id(), seq);
+            self.shared.bucket.delete(&key).await?;
         }
         Ok(())
     }

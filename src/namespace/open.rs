@@ -79,6 +79,14 @@ pub(crate) async fn open_log(
     }))
 }
 
+/// A log as it was at a state of the past.
+pub(crate) struct Past {
+    pub(crate) log: Log,
+    /// Whether it was read from its first slot on, which only a log that was never truncated has: whether that is so must
+    /// be asked after this.
+    pub(crate) from_start: bool,
+}
+
 /// Opens a log as it was at a state of the past; `None` where the log does not reach back to it any more.
 ///
 /// Errors: as of `open_log`. Cancel safe: nothing changes.
@@ -86,7 +94,7 @@ pub(crate) async fn open_log_at(
     shared: &Arc<Shared>,
     wal: &Wal,
     seq: WalSeq,
-) -> Result<Option<Log>> {
+) -> Result<Option<Past>> {
     let wanted = Wanted {
         below: Some(seq.next()),
         head: true,
@@ -95,12 +103,13 @@ pub(crate) async fn open_log_at(
     for error in &found.damaged {
         shared.note_damage(error);
     }
+    let from_start = found.states.is_none();
     let base = match found.states {
         Some((state, _)) => state,
         None => State::initial(Rotation::default()),
     };
     Ok(match open_from(wal, base, seq).await? {
-        Opened::Is(log) if log.state.seq == seq => Some(log),
+        Opened::Is(log) if log.state.seq == seq => Some(Past { log, from_start }),
         Opened::Is(_) | Opened::Unfit(_) => None,
     })
 }

@@ -24,6 +24,8 @@ pub struct EngineOptions {
     pub rotation: Rotation,
     /// Newest blocks of a log that stay although they are flushed: nodes that lag catch up by them.
     pub keep_blocks: u64,
+    /// How long states of the past can be had, milliseconds.
+    pub history_ms: u64,
     /// How long another node's claim to flush is respected at first, milliseconds of this node's clock. A
     /// wrong guess wastes that node's work, nothing else.
     pub claim_patience_ms: u64,
@@ -73,6 +75,7 @@ impl Default for EngineOptions {
             flush_age_ms: limits::FLUSH_AGE_MS,
             rotation: Rotation::default(),
             keep_blocks: limits::KEEP_BLOCKS,
+            history_ms: limits::HISTORY_MS,
             claim_patience_ms: limits::CLAIM_PATIENCE_MS,
             open_namespaces_max: limits::OPEN_NAMESPACES_MAX,
             cache_bytes: limits::TAIL_BYTES_MAX,

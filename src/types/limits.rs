@@ -116,6 +116,10 @@ pub const FLUSH_SLOTS_LOCAL: u64 = 16_384;
 /// How long after a write a namespace is flushed at the latest, milliseconds: long, since segments are not
 /// merged yet and each costs every query a little.
 pub const FLUSH_AGE_MS: u64 = 60 * 60 * 1_000;
+/// How long states of the past can be had, milliseconds.
+pub const HISTORY_MS: u64 = 60 * 60 * 1_000;
+/// Manifests that stay for it at most: a state refers to each.
+pub const HISTORY_MANIFESTS_MAX: usize = 256;
 /// Newest blocks of a log that stay although they are flushed.
 pub const KEEP_BLOCKS: u64 = 2;
 /// How long another node's claim to flush is respected at first: longer than most flushes take.

@@ -32,9 +32,10 @@ const START_MS_MAX: u64 = 40;
 const COLD_AUDIT_EVERY: u64 = 4;
 
 /// Flushes all the time, short logs, and no respect for the claims of the dead: lives are short here.
-const FLUSHING: [&str; 3] = [
+const FLUSHING: [&str; 4] = [
     "flush.age_ms=50",
     "flush.keep_blocks=0",
+    "retention.history_ms=0",
     "flush.claim_patience_ms=50",
 ];
 

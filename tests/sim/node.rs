@@ -140,6 +140,7 @@ pub(crate) struct FlushOptions {
     pub(crate) slots: u64,
     pub(crate) age_ms: u64,
     pub(crate) keep_blocks: u64,
+    pub(crate) history_ms: u64,
     /// Slots of a block.
     pub(crate) block_slots: u32,
 }
@@ -203,6 +204,7 @@ impl Node {
                 flush_slots: options.flush.slots,
                 flush_age_ms: options.flush.age_ms,
                 keep_blocks: options.flush.keep_blocks,
+                history_ms: options.flush.history_ms,
                 rotation: Rotation {
                     slots_max: options.flush.block_slots,
                     ..Rotation::default()

@@ -85,6 +85,7 @@ impl Plan {
                 slots: [3, 7, 20, u64::MAX][random.below(4) as usize],
                 age_ms: [150, 2_000, 60_000, HOUR_MS][random.below(4) as usize],
                 keep_blocks: [0, 0, 1, 4][random.below(4) as usize],
+                history_ms: [0, 0, 5_000, 120_000][random.below(4) as usize],
                 block_slots: match random.below(8) {
                     0 => 256,
                     1 => random.between(1, 3) as u32,

@@ -111,10 +111,14 @@ impl Namespace {
         if let Some(view) = self.shared.past.get(self.id(), seq, now) {
             return Ok(view);
         }
-        let log = open::open_log_at(&self.shared, &self.wal, seq).await?;
-        let log = log.ok_or_else(|| not_retained(&self.name, seq, newest.seq))?;
+        let gone = || not_retained(&self.name, seq, newest.seq);
+        let past = open::open_log_at(&self.shared, &self.wal, seq).await?;
+        let past = past.ok_or_else(gone)?;
+        if past.from_start && self.current_view().await?.state.floor > 0 {
+            return Err(gone());
+        }
         self.shared.metrics.query.past_states_total.inc();
-        let view = Arc::new(View::of(&log, Some(&newest), &self.shared));
+        let view = Arc::new(View::of(&past.log, Some(&newest), &self.shared));
         self.keep_past(&view);
         Ok(view)
     }

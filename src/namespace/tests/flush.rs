@@ -42,6 +42,7 @@ async fn churn(engine: &Engine, model: &mut Model, seed: u64, steps: i64) {
 fn small_blocks() -> EngineOptions {
     EngineOptions {
         keep_blocks: 0,
+        history_ms: 0,
         rotation: Rotation {
             slots_max: 4,
             ..Rotation::default()
@@ -281,8 +282,12 @@ async fn flushes_of_two_engines_at_once_both_end_and_lose_nothing() {
 #[tokio::test]
 async fn log_of_flushed_blocks_is_truncated_and_a_lagging_engine_opens_again() {
     let bucket = memory();
+    let without_history = EngineOptions {
+        history_ms: 0,
+        ..EngineOptions::default()
+    };
     let (writer, lagging) = (
-        engine_on(Arc::clone(&bucket), 1),
+        engine_with(Arc::clone(&bucket), 1, without_history),
         engine_on(Arc::clone(&bucket), 2),
     );
     let mut model = Model::new();

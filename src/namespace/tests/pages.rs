@@ -156,8 +156,6 @@ async fn pages_of_groups_are_of_one_state() {
 async fn state_of_the_past_is_read_from_the_log_by_a_node_that_never_had_it() {
     let bucket = memory();
     let writer = engine_on(Arc::clone(&bucket), 1);
-    let before = write(&writer, upsert([(5, 1_800)])).await;
-    flush(&writer).await;
     let mut seen: Vec<(WalSeq, Vec<u64>)> = Vec::new();
     for step in 0..30_i64 {
         let seq = match step % 4 {
@@ -166,7 +164,7 @@ async fn state_of_the_past_is_read_from_the_log_by_a_node_that_never_had_it() {
         };
         let answers = writer.ask(&name(), &by_year(false).into()).await;
         seen.push((seq, ids(answers.expect("an answer"))));
-        if step == 15 {
+        if step % 9 == 8 {
             flush(&writer).await;
         }
     }
@@ -183,10 +181,6 @@ async fn state_of_the_past_is_read_from_the_log_by_a_node_that_never_had_it() {
     }
     // Of the newest state there is no need; the others are read once, and kept.
     assert_eq!(opened(), seen.len() as u64 - 1);
-    // From where the log begins anew there is no way back.
-    let past = reader.ask(&name(), &at(all(), before)).await;
-    let error = past.expect_err("it is before the first manifest");
-    assert_eq!(error.code(), "state_not_retained");
     let future = reader.ask(&name(), &at(all(), WalSeq(9_999))).await;
     let error = future.expect_err("it is not there yet");
     assert_eq!(error.code(), "as_of_not_reached");
@@ -219,6 +213,7 @@ async fn state_beyond_the_log_is_gone_and_says_so() {
     let bucket = memory();
     let options = EngineOptions {
         keep_blocks: 0,
+        history_ms: 0,
         rotation: Rotation {
             slots_max: 4,
             ..Rotation::default()
@@ -240,6 +235,49 @@ async fn state_beyond_the_log_is_gone_and_says_so() {
     let error = reader.ask(&name(), &asked).await.expect_err("truncated");
     assert_eq!(error.code(), "state_not_retained");
     assert_eq!(error.kind(), ErrorKind::Gone);
+}
+
+#[tokio::test]
+async fn log_of_the_history_stays_and_goes_with_the_next_look_once_that_is_over() {
+    let bucket = memory();
+    let mut world = world_on(Arc::clone(&bucket), 1);
+    // Long before any object is written, by the store's dates.
+    let clock = Arc::new(ManualClock::new(Timestamp(0)));
+    world.clock = Arc::clone(&clock) as Arc<dyn crate::types::Clock>;
+    let options = EngineOptions {
+        keep_blocks: 0,
+        rotation: Rotation {
+            slots_max: 4,
+            ..Rotation::default()
+        },
+        ..EngineOptions::default()
+    };
+    let writer = Engine::new(world, options);
+    library(&writer).await;
+    let seq = write(&writer, upsert([(1, 1_850)])).await;
+    let before = ids(writer.ask(&name(), &all().into()).await.expect("an answer"));
+    for step in 0..9 {
+        change(&writer, step).await;
+    }
+    let slots = async || {
+        let listed = bucket.list("ns/", None, None).await.expect("a listing");
+        let slots = listed.iter().filter(|object| object.key.contains("/wal/"));
+        slots.count()
+    };
+    let n_slots = slots().await;
+    let past = |seed| {
+        let reader = engine_on(Arc::clone(&bucket), seed);
+        async move { reader.ask(&name(), &at(all(), seq)).await }
+    };
+    assert_eq!(ids(past(2).await.expect("it is kept")), before);
+    writer.look_for_waiting(&name()).await.expect("a look");
+    assert_eq!(slots().await, n_slots, "nothing may go yet");
+    // Long after.
+    clock.advance_ms(1 << 50);
+    writer.look_for_waiting(&name()).await.expect("a look");
+    assert!(slots().await < n_slots / 2, "of {n_slots}");
+    let error = past(3).await.expect_err("it is over");
+    assert_eq!(error.code(), "state_not_retained");
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ async fn settings_outlive_blocks_flushes_and_manifests() {
             ..crate::lsm::Rotation::default()
         },
         keep_blocks: 0,
+        history_ms: 0,
         ..EngineOptions::default()
     };
     let bucket = memory();

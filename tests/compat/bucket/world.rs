@@ -111,6 +111,7 @@ impl Server {
                 ..Rotation::default()
             },
             keep_blocks: 1,
+            history_ms: 0,
             ..EngineOptions::default()
         };
         let engine = Engine::new(world, options);

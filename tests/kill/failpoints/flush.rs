@@ -12,7 +12,11 @@ use crate::server::{Process, Server};
 use elacsym::runtime::failpoint::VARIABLE;
 
 /// Blocks go as soon as they may; a claim of the dead is soon taken back.
-pub(super) const FLUSHING: [&str; 2] = ["flush.keep_blocks=0", "flush.claim_patience_ms=200"];
+pub(super) const FLUSHING: [&str; 3] = [
+    "flush.keep_blocks=0",
+    "flush.claim_patience_ms=200",
+    "retention.history_ms=0",
+];
 /// An id of no journal: there is always something to flush.
 const SPARE_ID: u64 = 1_000_000;
 /// Flushes after which nothing of a truncated block is left.
