@@ -283,8 +283,7 @@ fn frame_of(element: VectorElement) -> u16 {
     }
 }
 
-/// The permanent number of an entry kind. 8 (a merge of segments) and 16 (parts of a
-/// large write) are reserved.
+/// The permanent number of an entry kind. 16 (parts of a large write) is reserved.
 fn kind_number(entry: &Entry) -> u16 {
     match entry {
         Entry::Init { .. } => 1,
@@ -294,6 +293,7 @@ fn kind_number(entry: &Entry) -> u16 {
         Entry::Flush { .. } => 5,
         Entry::Schema { .. } => 6,
         Entry::Configure { .. } => 7,
+        Entry::Compact { .. } => 8,
         Entry::IndexBuild { .. } => 9,
         Entry::Pin { .. } => 10,
         Entry::Unpin { .. } => 11,
@@ -306,10 +306,10 @@ fn kind_number(entry: &Entry) -> u16 {
 }
 
 fn check_kind(key: &str, kind: u16) -> Result<()> {
-    if (1..=7).contains(&kind) || (9..=15).contains(&kind) || kind == 17 {
+    if (1..=15).contains(&kind) || kind == 17 {
         return Ok(());
     }
-    Err(unknown(key, "entry kind", "1 to 7, 9 to 15 or 17", kind))
+    Err(unknown(key, "entry kind", "1 to 15 or 17", kind))
 }
 
 struct Frame {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::segment::{DeletionUpdate, IndexUpdate, Segment};
+use super::merge::MergeInput;
+use super::segment::{DeletionUpdate, IndexUpdate, Segment, SegmentId};
 use super::state::Rotation;
 use crate::types::sequence::hex16;
 use crate::types::{NamespaceSchema, Nonce, SlotName, Timestamp, WalSeq};
@@ -74,6 +75,8 @@ pub enum ClaimKind {
     Write,
     /// To give one segment a new index file.
     IndexBuild,
+    /// To merge segments into fewer, or to leave deleted rows behind.
+    Compact,
 }
 
 /// What a slot says. Kind numbers are permanent; `format::wal` has the table, with the kinds that are
@@ -95,6 +98,9 @@ pub enum Entry {
     Claim {
         /// What for.
         claim: ClaimKind,
+        /// The segments that a merge takes, ascending; none for other work.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        inputs: Vec<SegmentId>,
     },
     /// Ends a claim: a late commit of it is a no-op.
     Abort {
@@ -115,6 +121,16 @@ pub enum Entry {
         /// Rows of older segments that entries of the range deleted or superseded.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         deletions: Vec<DeletionUpdate>,
+    },
+    /// The live rows of some segments now live in others.
+    Compact {
+        /// Sequence of the claim.
+        claim: WalSeq,
+        /// The segments that leave: those that the claim named.
+        inputs: Vec<MergeInput>,
+        /// The segments that come, if any row lived.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outputs: Vec<Segment>,
     },
     /// A segment has another index file now.
     IndexBuild {
@@ -186,6 +202,7 @@ impl Entry {
             | Self::Claim { .. }
             | Self::Abort { .. }
             | Self::Flush { .. }
+            | Self::Compact { .. }
             | Self::IndexBuild { .. }
             | Self::Pin { .. }
             | Self::Unpin { .. }

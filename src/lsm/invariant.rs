@@ -1,6 +1,7 @@
 //! Named rules of a state, checked after every apply and every load.
 
-use super::segment::Segment;
+use super::entry::ClaimKind;
+use super::segment::{Segment, SegmentId};
 use super::state::{Block, Life, State};
 use crate::types::AttrId;
 
@@ -81,6 +82,22 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "claims to merge name live segments, each of them in one",
+        holds: |state| {
+            let of_merges = state
+                .claims
+                .iter()
+                .filter(|(_, of)| **of == ClaimKind::Compact);
+            let mut named: Vec<SegmentId> = state.merging.values().flatten().copied().collect();
+            let n_named = named.len();
+            named.sort_unstable();
+            named.dedup();
+            of_merges.map(|(claim, _)| claim).eq(state.merging.keys())
+                && named.len() == n_named
+                && named.iter().all(|id| state.segment(*id).is_some())
+        },
+    },
+    Rule {
         name: "claims and pins name the past",
         holds: |state| {
             state.claims.keys().all(|claim| *claim <= state.seq)
@@ -113,8 +130,25 @@ const STEP_RULES: &[StepRule] = &[
                     new.parquet == old.parquet
                         && rows(new) == rows(old)
                         && new.deletions.generation >= old.deletions.generation
+                        && new.deletions.rows >= old.deletions.rows
                 })
             })
+        },
+    },
+    StepRule {
+        name: "no live row comes or goes but by a flush, and none leaves with its segment in one",
+        holds: |before, after| {
+            let live = |state: &State| {
+                let rows = state.segments.iter().map(|segment| segment.live_rows());
+                rows.fold(0_u64, u64::saturating_add)
+            };
+            match after.flushed_seq == before.flushed_seq {
+                true => live(after) == live(before),
+                false => {
+                    let mut old = before.segments.iter();
+                    old.all(|segment| after.segment(segment.id).is_some())
+                }
+            }
         },
     },
     StepRule {

@@ -97,6 +97,9 @@ pub struct State {
     pub blocks: Vec<Block>,
     /// Active claims by sequence.
     pub claims: BTreeMap<WalSeq, ClaimKind>,
+    /// The segments that active claims to merge take, each of them in one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub merging: BTreeMap<WalSeq, Vec<SegmentId>>,
     /// Pins by id.
     pub pins: BTreeMap<Id16, PinState>,
     /// Manifests that stay, besides the newest two.
@@ -150,6 +153,7 @@ impl State {
             segments: Vec::new(),
             blocks: Vec::new(),
             claims: BTreeMap::new(),
+            merging: BTreeMap::new(),
             pins: BTreeMap::new(),
             retained: BTreeSet::new(),
             floor: 0,
@@ -291,11 +295,8 @@ impl State {
                 self.remember_keyed(header.seq, &write.keyed);
                 Applied::Effective
             }
-            Entry::Claim { claim } => {
-                self.claims.insert(header.seq, *claim);
-                Applied::Effective
-            }
-            Entry::Abort { claim } => match self.claims.remove(claim) {
+            Entry::Claim { claim, inputs } => self.apply_claim(header.seq, *claim, inputs),
+            Entry::Abort { claim } => match self.end_claim(*claim) {
                 Some(_) => Applied::Effective,
                 None => Applied::NoOp("the claim is not active"),
             },
@@ -306,6 +307,11 @@ impl State {
                 segments,
                 deletions,
             } => self.apply_flush(*claim, *base, *up_to, segments, deletions),
+            Entry::Compact {
+                claim,
+                inputs,
+                outputs,
+            } => self.apply_compact(*claim, inputs, outputs),
             Entry::IndexBuild { claim, built } => self.apply_build(*claim, built),
             Entry::Schema { schema, .. } => {
                 if self.life != Life::Live {
@@ -361,6 +367,12 @@ impl State {
         Applied::Effective
     }
 
+    /// Ends a claim; gives what it was for, if it was active.
+    pub(super) fn end_claim(&mut self, claim: WalSeq) -> Option<ClaimKind> {
+        self.merging.remove(&claim);
+        self.claims.remove(&claim)
+    }
+
     /// A flush that lost its claim or its base is a no-op, and its claim stays active, so that the
     /// flusher may rebase and try again under it.
     fn apply_flush(
@@ -391,7 +403,7 @@ impl State {
         self.segments = changed;
         self.segments.extend(segments.iter().cloned().map(Arc::new));
         self.segments.sort_unstable_by_key(|segment| segment.id);
-        self.claims.remove(&claim);
+        self.end_claim(claim);
         self.flushed_seq = up_to;
         let first_needed = self
             .blocks
@@ -436,7 +448,7 @@ impl State {
         segment.footer = built.footer;
         segment.stats = built.stats.clone();
         segment.unindexed.clone_from(&built.unindexed);
-        self.claims.remove(&claim);
+        self.end_claim(claim);
         Applied::Effective
     }
 

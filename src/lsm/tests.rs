@@ -135,7 +135,7 @@ pub(super) fn segment(claim: u64, n: u32) -> Segment {
 }
 
 /// Applies an entry as the next slot.
-fn step(state: &mut State, entry: &Entry) -> Applied {
+pub(super) fn step(state: &mut State, entry: &Entry) -> Applied {
     let header = SlotHeader {
         seq: state.seq.next(),
         slot: state.next_slot(),
@@ -144,6 +144,11 @@ fn step(state: &mut State, entry: &Entry) -> Applied {
         body_bytes: 1,
     };
     state.apply(&header, entry).expect("a legal slot")
+}
+
+fn claim(claim: ClaimKind) -> Entry {
+    let inputs = Vec::new();
+    Entry::Claim { claim, inputs }
 }
 
 fn claimed() -> State {
@@ -156,13 +161,17 @@ fn claimed() -> State {
         },
     );
     for _ in 0..3 {
-        let claim = ClaimKind::Flush;
-        step(&mut state, &Entry::Claim { claim });
+        step(&mut state, &claim(ClaimKind::Flush));
     }
     state
 }
 
-fn flush(claim: u64, base: u64, segments: Vec<Segment>, deletions: Vec<DeletionUpdate>) -> Entry {
+pub(super) fn flush(
+    claim: u64,
+    base: u64,
+    segments: Vec<Segment>,
+    deletions: Vec<DeletionUpdate>,
+) -> Entry {
     Entry::Flush {
         claim: WalSeq(claim),
         base: WalSeq(base),
@@ -172,7 +181,7 @@ fn flush(claim: u64, base: u64, segments: Vec<Segment>, deletions: Vec<DeletionU
     }
 }
 
-fn deletion(claim: u64, base: u32) -> DeletionUpdate {
+pub(super) fn deletion(claim: u64, base: u32) -> DeletionUpdate {
     DeletionUpdate {
         segment: SegmentId {
             claim: WalSeq(claim),
@@ -250,8 +259,7 @@ fn unindexed() -> State {
     );
     assert_eq!(applied, Applied::Effective);
     for _ in 0..2 {
-        let claim = ClaimKind::IndexBuild;
-        step(&mut state, &Entry::Claim { claim });
+        step(&mut state, &claim(ClaimKind::IndexBuild));
     }
     state
 }

@@ -59,6 +59,7 @@ fn progress(kind: ClaimKind, state: &State) -> u64 {
     match kind {
         ClaimKind::Flush | ClaimKind::Write => state.flushed_seq.0,
         ClaimKind::IndexBuild => indexing::lacking(state).count() as u64,
+        ClaimKind::Compact => 0,
     }
 }
 
@@ -120,14 +121,16 @@ impl Namespace {
         slot: &mut Option<Log>,
         claim: ClaimKind,
     ) -> Result<Tried> {
+        let inputs = Vec::new();
+        let entry = Entry::Claim { claim, inputs };
         if claim != ClaimKind::Flush {
-            return self.append_plain(slot, Entry::Claim { claim }).await;
+            return self.append_plain(slot, entry).await;
         }
         let claiming = failpoint::reach(FailPoint::F1);
         if claiming.before().await.is_some() {
             return Err(Error::unavailable("failpoint f1"));
         }
-        let tried = self.append_plain(slot, Entry::Claim { claim }).await?;
+        let tried = self.append_plain(slot, entry).await?;
         if claiming.after().await.is_some() {
             return Err(Error::outcome_unknown("failpoint f1"));
         }
@@ -149,7 +152,7 @@ impl Namespace {
     fn claims_of(&self, kind: ClaimKind) -> &Mutex<Claims> {
         match kind {
             ClaimKind::Flush | ClaimKind::Write => &self.flusher.claims,
-            ClaimKind::IndexBuild => &self.builder.claims,
+            ClaimKind::IndexBuild | ClaimKind::Compact => &self.builder.claims,
         }
     }
 

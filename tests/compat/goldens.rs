@@ -78,6 +78,14 @@ pub(crate) const GOLDENS: &[Golden] = &[
         },
     ),
     enveloped(
+        "manifest-merging",
+        || manifest::encode(&values::state_merging()),
+        |bytes| {
+            let state = values::state_merging();
+            Ok(manifest::decode("manifest", Some(state.seq), bytes)? == state)
+        },
+    ),
+    enveloped(
         "deletions",
         || deletions::seal(&values::bitmap()),
         |bytes| {
@@ -117,6 +125,18 @@ pub(crate) const GOLDENS: &[Golden] = &[
         false,
         || encode_slot(&values::flush_slot()),
         |bytes| decode_slot(bytes, &values::flush_slot()),
+    ),
+    slot(
+        "slot-claim-merge",
+        true,
+        || encode_slot(&values::merge_claim_slot()),
+        |bytes| decode_slot(bytes, &values::merge_claim_slot()),
+    ),
+    slot(
+        "slot-compact",
+        false,
+        || encode_slot(&values::compact_slot()),
+        |bytes| decode_slot(bytes, &values::compact_slot()),
     ),
     slot(
         "slot-index-build",

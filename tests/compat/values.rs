@@ -10,8 +10,8 @@ use elacsym::format::{Effects, Slot, deletions, path};
 use elacsym::lsm::entry::{ClaimKind, Id16, KeyedRequest, WriteEntry};
 use elacsym::lsm::state::{Block, Life, PinState};
 use elacsym::lsm::{
-    BitmapPlace, DeletionUpdate, Deletions, Entry, IndexUpdate, Rotation, Segment, SegmentId,
-    SlotHeader, State,
+    BitmapPlace, DeletionUpdate, Deletions, Entry, IndexUpdate, MergeInput, Rotation, Segment,
+    SegmentId, SlotHeader, State,
 };
 use elacsym::rows::{RowsBuilder, id_array};
 use elacsym::types::{AttrId, AttributeStats, Bound, FooterRef, ObjectRef, Stats};
@@ -163,6 +163,7 @@ pub(crate) fn state() -> State {
         segments: Vec::new(),
         blocks: vec![block(1, 4, 3, 0xa1), block(2, 7, 2, u128::MAX - 1)],
         claims: [(WalSeq(6), ClaimKind::Flush), (WalSeq(7), ClaimKind::Write)].into(),
+        merging: [].into(),
         pins: [(
             Id16(5),
             PinState {
@@ -366,6 +367,15 @@ pub(crate) fn state_with_segments() -> State {
     }
 }
 
+/// A state two segments of which are being merged.
+pub(crate) fn state_merging() -> State {
+    let mut state = state_with_segments();
+    state.claims.insert(WalSeq(5), ClaimKind::Compact);
+    let taken = vec![merged_id(0), merged_id(1)];
+    state.merging.insert(WalSeq(5), taken);
+    state
+}
+
 /// A flush with a segment, and deletions of both places in older ones.
 pub(crate) fn flush_slot() -> Slot {
     let update = |n, base, rows, bitmap| DeletionUpdate {
@@ -398,6 +408,46 @@ pub(crate) fn claim_slot() -> Slot {
         header: header(7, 0, 6),
         entry: Entry::Claim {
             claim: ClaimKind::Flush,
+            inputs: Vec::new(),
+        },
+        effects: Effects::default(),
+    }
+}
+
+fn merged_id(n: u32) -> SegmentId {
+    let claim = WalSeq(2);
+    SegmentId { claim, n }
+}
+
+/// A claim to merge two segments.
+pub(crate) fn merge_claim_slot() -> Slot {
+    Slot {
+        header: header(12, 0, 11),
+        entry: Entry::Claim {
+            claim: ClaimKind::Compact,
+            inputs: vec![merged_id(0), merged_id(1)],
+        },
+        effects: Effects::default(),
+    }
+}
+
+/// The merge of those two into one, rows of which died while it was made.
+pub(crate) fn compact_slot() -> Slot {
+    let input = |n, generation| MergeInput {
+        segment: merged_id(n),
+        generation,
+    };
+    let died = Deletions {
+        generation: 1,
+        rows: 3,
+        bitmap: inline_bitmap(),
+    };
+    Slot {
+        header: header(14, 0, 13),
+        entry: Entry::Compact {
+            claim: WalSeq(12),
+            inputs: vec![input(0, 0), input(1, 2)],
+            outputs: vec![segment(12, 0, died)],
         },
         effects: Effects::default(),
     }

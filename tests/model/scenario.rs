@@ -202,6 +202,7 @@ fn init() -> Entry {
 fn claim() -> Entry {
     Entry::Claim {
         claim: ClaimKind::Flush,
+        inputs: Vec::new(),
     }
 }
 

@@ -181,8 +181,8 @@ impl System {
             Op::Read => begin_probe(node, world.acked),
             Op::ColdRead => {}
             Op::Claim => {
-                let claim = ClaimKind::Flush;
-                begin_append(node, Entry::Claim { claim });
+                let (claim, inputs) = (ClaimKind::Flush, Vec::new());
+                begin_append(node, Entry::Claim { claim, inputs });
             }
             Op::Upload => {
                 self.upload(world, node);

@@ -216,6 +216,7 @@ impl World {
         }
         match &slot.entry {
             Entry::Flush { claim, .. }
+            | Entry::Compact { claim, .. }
             | Entry::IndexBuild { claim, .. }
             | Entry::Abort { claim } => {
                 let is_first = self.ended.insert(claim.0);

@@ -208,7 +208,10 @@ impl Checker<'_> {
                 }
             };
             if applied == Applied::Effective
-                && matches!(slot.entry, Entry::Flush { .. } | Entry::IndexBuild { .. })
+                && matches!(
+                    slot.entry,
+                    Entry::Flush { .. } | Entry::Compact { .. } | Entry::IndexBuild { .. }
+                )
                 && let Err(error) = survey.references.add_state(&key, &state)
             {
                 survey.damaged(&key, &error);
