@@ -8,11 +8,11 @@ use tokio::net::TcpListener;
 use super::{demo, wire};
 use crate::access::Keyring;
 use crate::background::{Background, BackgroundOptions};
-use crate::config::{Freshness, Settings};
+use crate::config::{CompactionSettings, Freshness, Settings};
 use crate::error::{Error, Result};
 use crate::http::{self, App, router};
-use crate::lsm::Rotation;
-use crate::namespace::{Engine, EngineOptions, World, WriteLimits};
+use crate::lsm::{Policy, Rotation};
+use crate::namespace::{Compaction, Engine, EngineOptions, World, WriteLimits};
 use crate::runtime::clock::within_ms;
 use crate::runtime::memory::memory_bytes;
 use crate::runtime::shutdown::listen_for_signals;
@@ -128,6 +128,20 @@ async fn sweep(url: String) {
     }
 }
 
+fn compaction(settings: &CompactionSettings) -> Compaction {
+    Compaction {
+        enabled: settings.enabled,
+        policy: Policy {
+            fan_in: settings.fan_in,
+            max_segments: settings.max_segments,
+            target_bytes: settings.target_bytes,
+            target_rows: settings.target_rows,
+            dead_percent: settings.dead_percent,
+            dead_rows: settings.dead_rows,
+        },
+    }
+}
+
 fn engine_options(settings: &Settings) -> EngineOptions {
     EngineOptions {
         always_check_anchor: settings.wal.freshness == Freshness::AlwaysCheck,
@@ -141,6 +155,7 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         keep_blocks: settings.flush.keep_blocks,
         history_ms: settings.retention.history_ms,
         claim_patience_ms: settings.flush.claim_patience_ms,
+        compaction: compaction(&settings.compaction),
         open_namespaces_max: settings.background.open_namespaces_max,
         cache_bytes: settings.cache.memory_bytes_of(memory_bytes()),
         max_concurrent_queries: settings.query.max_concurrent,

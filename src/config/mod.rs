@@ -18,8 +18,9 @@ use serde::Serialize;
 
 pub use load::{load, resolve};
 pub use sections::{
-    AuthSettings, BackgroundSettings, CacheSettings, ComputeSettings, FlushSettings, LogSettings,
-    QuerySettings, RetentionSettings, ServerSettings, StorageSettings, TailSettings, WalSettings,
+    AuthSettings, BackgroundSettings, CacheSettings, CompactionSettings, ComputeSettings,
+    FlushSettings, LogSettings, QuerySettings, RetentionSettings, ServerSettings, StorageSettings,
+    TailSettings, WalSettings,
 };
 pub use values::{Freshness, KeyDigest, LogFormat, Secret};
 
@@ -44,6 +45,8 @@ pub struct Settings {
     pub flush: FlushSettings,
     /// What stays of the past.
     pub retention: RetentionSettings,
+    /// When segments are merged.
+    pub compaction: CompactionSettings,
     /// What a node does without being asked.
     pub background: BackgroundSettings,
     /// Memory for what is read from segments.

@@ -199,6 +199,41 @@ impl Default for RetentionSettings {
     }
 }
 
+/// `[compaction]`: when segments are merged, and rows that are gone leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CompactionSettings {
+    /// Whether the node merges without being asked. Default yes: each query looks into every segment.
+    pub enabled: bool,
+    /// Segments of about one size that are merged, and the most that one merge takes; 2 to 64. Default 8: a document is
+    /// written again about once each time its namespace has grown eightfold.
+    pub fan_in: usize,
+    /// Segments smaller than half a whole one, beyond which some are merged whatever their sizes. Default 16.
+    pub max_segments: usize,
+    /// Logical bytes of a whole segment. Default 256 MiB: a merge takes about three times as much memory.
+    pub target_bytes: u64,
+    /// Rows of a whole segment. Default 1,000,000.
+    pub target_rows: u64,
+    /// Share of a segment's rows that are gone from which it is written anew, percent. Default 20: each costs queries
+    /// as much as one that lives.
+    pub dead_percent: u64,
+    /// Fewest rows gone for that. Default 1,000: what is small is merged for its size before long.
+    pub dead_rows: u64,
+}
+
+impl Default for CompactionSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            fan_in: 8,
+            max_segments: 16,
+            target_bytes: 256 << 20,
+            target_rows: 1_000_000,
+            dead_percent: 20,
+            dead_rows: 1_000,
+        }
+    }
+}
+
 /// `[background]`: what a node does without being asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackgroundSettings {

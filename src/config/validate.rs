@@ -1,6 +1,9 @@
 //! The rules between keys. All violations are reported at once.
 
-use super::{AuthSettings, CacheSettings, ServerSettings, Settings, StorageSettings, TailSettings};
+use super::{
+    AuthSettings, CacheSettings, CompactionSettings, ServerSettings, Settings, StorageSettings,
+    TailSettings,
+};
 use crate::types::limits;
 
 /// More threads than any machine has cores: such a number is a mistake.
@@ -15,6 +18,7 @@ pub fn violations(settings: &Settings) -> Vec<String> {
     check_bodies(&settings.server, &mut found);
     check_storage(&settings.storage, &mut found);
     check_tail(&settings.tail, &mut found);
+    check_compaction(&settings.compaction, &mut found);
     check_cache(&settings.cache, &mut found);
     let compute = &settings.compute;
     for (key, threads) in [
@@ -154,6 +158,28 @@ fn check_tail(tail: &TailSettings, found: &mut Vec<String>) {
              `tail.max_bytes` = {}, found {}",
             tail.max_bytes, tail.node_bytes
         ));
+    }
+}
+
+fn check_compaction(compaction: &CompactionSettings, found: &mut Vec<String>) {
+    let between = [
+        ("fan_in", compaction.fan_in as u64, 2, 64),
+        ("max_segments", compaction.max_segments as u64, 2, 1_000),
+        ("target_bytes", compaction.target_bytes, 1 << 20, 1 << 32),
+        (
+            "target_rows",
+            compaction.target_rows,
+            1_000,
+            limits::SEGMENT_ROWS_MAX / 2,
+        ),
+        ("dead_percent", compaction.dead_percent, 1, 100),
+    ];
+    for (name, value, least, most) in between {
+        if value < least || value > most {
+            found.push(format!(
+                "`compaction.{name}` is out of range: expected {least} to {most}, found {value}"
+            ));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Claims: who flushes or builds an index, and when such a worker counts as dead.
+//! Claims: who flushes, merges or builds an index, and when such a worker counts as dead.
 //!
 //! A claim only keeps two nodes from doing the same work. Taking back one of a worker that lives costs it
 //! its work, never data: its commit applies only while its claim stands.
@@ -18,6 +18,10 @@ use crate::types::{WalSeq, limits};
 
 /// The longest that another worker's claim is respected, milliseconds of this node's clock.
 pub(super) const PATIENCE_MS_MAX: u64 = 60_000;
+/// How fast the slowest worker is believed to merge, bytes a millisecond: 2 MiB a second.
+const MERGED_BYTES_A_MS: u64 = 2 << 10;
+/// How often the patience with merges doubles at most, as merges are taken back.
+const MERGE_DOUBLINGS_MAX: u32 = 4;
 
 /// What this node knows of the claims of others for one kind of work.
 #[derive(Debug, Default)]
@@ -59,6 +63,7 @@ fn progress(kind: ClaimKind, state: &State) -> u64 {
     match kind {
         ClaimKind::Flush | ClaimKind::Write => state.flushed_seq.0,
         ClaimKind::IndexBuild => indexing::lacking(state).count() as u64,
+        // Nothing tells: flushes change all that merges change.
         ClaimKind::Compact => 0,
     }
 }
@@ -152,18 +157,51 @@ impl Namespace {
     fn claims_of(&self, kind: ClaimKind) -> &Mutex<Claims> {
         match kind {
             ClaimKind::Flush | ClaimKind::Write => &self.flusher.claims,
-            ClaimKind::IndexBuild | ClaimKind::Compact => &self.builder.claims,
+            ClaimKind::IndexBuild => &self.builder.claims,
+            ClaimKind::Compact => &self.compactor.claims,
         }
     }
 
     /// Claims of workers that are taken for dead, to be aborted; `None` while one may be alive.
     fn dead_claims(&self, kind: ClaimKind, log: &Log) -> Option<Vec<WalSeq>> {
         let active = self.unless_alive(kind, log)?;
+        self.note_taken_back(kind, &log.state);
+        Some(active)
+    }
+
+    /// Claims to merge whose workers are taken for dead. A merge is respected for longer the more it takes.
+    pub(super) fn dead_merges(&self, state: &State) -> Vec<WalSeq> {
+        let now = self.shared.clock.monotonic_ms();
+        let mut claims = self.compactor.claims.lock();
+        claims
+            .seen
+            .retain(|claim, _| state.merging.contains_key(claim));
+        let mut dead = Vec::new();
+        for (claim, taken) in &state.merging {
+            let first = *claims.seen.entry(*claim).or_insert(Some(now));
+            let taken = taken.iter().filter_map(|id| state.segment(*id));
+            let bytes: u64 = taken.map(|segment| segment.live_bytes()).sum();
+            let work_ms = bytes / MERGED_BYTES_A_MS;
+            let base_ms = self
+                .shared
+                .options
+                .claim_patience_ms
+                .saturating_add(work_ms);
+            let patience_ms = base_ms.saturating_mul(1 << claims.in_vain.min(MERGE_DOUBLINGS_MAX));
+            match first {
+                Some(first) if now.saturating_sub(first) < patience_ms => {}
+                _ => dead.push(*claim),
+            }
+        }
+        dead
+    }
+
+    /// Notes that claims of others are taken back.
+    pub(super) fn note_taken_back(&self, kind: ClaimKind, state: &State) {
         let mut claims = self.claims_of(kind).lock();
         if claims.seen.values().any(Option::is_some) {
-            claims.note_taken_back(progress(kind, &log.state));
+            claims.note_taken_back(progress(kind, state));
         }
-        Some(active)
     }
 
     /// The active claims; `None` while a worker behind one may be alive.

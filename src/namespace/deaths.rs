@@ -34,8 +34,9 @@ pub(crate) struct Deaths(Mutex<Known>);
 struct Known {
     /// The flush that the pending deaths are since.
     flushed: WalSeq,
-    /// Entries up to here are resolved.
-    resolved: WalSeq,
+    /// Entries up to here are resolved in each segment. A merge brings segments without a flush: in them all
+    /// entries since that flush are still to be looked up.
+    resolved: BTreeMap<SegmentId, WalSeq>,
     pending: BTreeMap<SegmentId, Vec<Death>>,
     committed: BTreeMap<SegmentId, (u32, Arc<RoaringBitmap>)>,
 }
@@ -88,16 +89,24 @@ impl Namespace {
         }))
     }
 
-    /// The segments that lost rows since the last flush, as of a view.
-    pub(super) async fn changed_segments(&self, view: &View) -> Result<Vec<Changed>> {
+    /// The segments of a view that lost rows by entries after the last flush and up to `up_to`, itself no later than the view.
+    pub(super) async fn changed_segments(
+        &self,
+        view: &View,
+        up_to: WalSeq,
+    ) -> Result<Vec<Changed>> {
         let changed = |known: &Known| {
             let changed = view.state.segments.iter().filter_map(|segment| {
                 let pending = known.pending.get(&segment.id)?;
-                let any = pending.iter().any(|(_, seq)| *seq <= view.seq);
-                any.then(|| Changed {
+                if !pending.iter().any(|(_, seq)| *seq <= up_to) {
+                    return None;
+                }
+                let rows = known.gone(segment, up_to);
+                // An id may have been touched whose row was gone before.
+                (rows.len() > segment.deletions.rows).then(|| Changed {
                     segment: segment.id,
                     base: segment.deletions.generation,
-                    rows: known.gone(segment, view.seq),
+                    rows,
                 })
             });
             Ok(changed.collect())
@@ -142,27 +151,32 @@ impl Namespace {
             loaded.map_err(|error| of_segment(error, segment))?;
         }
         known.forget_all_but(&view.state.segments);
-        if known.resolved >= view.seq {
-            return Ok(());
-        }
-        let touched = view.tail.touched.between(known.resolved, view.seq);
-        known.resolved = view.seq;
-        if view.segments.is_empty() {
-            return Ok(());
-        }
-        // The first entry that touched an id killed its row.
-        let mut first: BTreeMap<DocId, WalSeq> = BTreeMap::new();
-        for (seq, ids) in &touched {
-            for id in rows::ids_of(ids) {
-                first.entry(id).or_insert(*seq);
-            }
-            if first.len() >= IDS_AT_ONCE {
-                known
-                    .bury(std::mem::take(&mut first), &view.segments, left_out)
-                    .await?;
+        // Segments by how far they are resolved: nearly always all alike.
+        let mut behind: BTreeMap<WalSeq, Vec<&SegmentReader>> = BTreeMap::new();
+        for reader in view.segments.iter() {
+            let id = reader.segment().id;
+            let resolved = known.resolved.get(&id).copied().unwrap_or(known.flushed);
+            if resolved < view.seq && !left_out.contains(&id) {
+                behind.entry(resolved).or_default().push(reader);
             }
         }
-        known.bury(first, &view.segments, left_out).await
+        for (resolved, segments) in behind {
+            let touched = view.tail.touched.between(resolved, view.seq);
+            // The first entry that touched an id killed its row.
+            let mut first: BTreeMap<DocId, WalSeq> = BTreeMap::new();
+            for (seq, ids) in &touched {
+                for id in rows::ids_of(ids) {
+                    first.entry(id).or_insert(*seq);
+                }
+                if first.len() >= IDS_AT_ONCE {
+                    known.bury(std::mem::take(&mut first), &segments).await?;
+                }
+            }
+            known.bury(first, &segments).await?;
+            let ids = segments.iter().map(|reader| reader.segment().id);
+            known.resolved.extend(ids.map(|id| (id, view.seq)));
+        }
+        Ok(())
     }
 
     async fn load_committed(&self, known: &mut Known, segment: &Segment) -> Result<()> {
@@ -172,26 +186,31 @@ impl Namespace {
         {
             return Ok(());
         }
+        let gone = self.read_deletions(segment).await?;
+        known
+            .committed
+            .insert(segment.id, (generation, Arc::new(gone)));
+        Ok(())
+    }
+
+    /// Reads the committed deletions of a segment. Errors: `Corrupted`; `Unavailable` with code `object_missing`.
+    pub(super) async fn read_deletions(&self, segment: &Segment) -> Result<RoaringBitmap> {
         let (n_rows, count) = (segment.rows, segment.deletions.rows);
-        let gone = match &segment.deletions.bitmap {
-            BitmapPlace::Empty => RoaringBitmap::new(),
+        match &segment.deletions.bitmap {
+            BitmapPlace::Empty => Ok(RoaringBitmap::new()),
             BitmapPlace::Inline(text) => {
                 let name = path::segment_parquet(self.id(), segment.id.claim, segment.id.n);
                 let bytes = deletions::from_text(&name, text)?;
-                deletions::decode(&name, &bytes, n_rows, count)?
+                deletions::decode(&name, &bytes, n_rows, count)
             }
             BitmapPlace::Stored(file) => {
                 let decode = |object: &[u8]| {
                     let bitmap = deletions::open(&file.path, object)?;
                     deletions::decode(&file.path, bitmap, n_rows, count)
                 };
-                self.shared.read_whole(file, decode).await?
+                self.shared.read_whole(file, decode).await
             }
-        };
-        known
-            .committed
-            .insert(segment.id, (generation, Arc::new(gone)));
-        Ok(())
+        }
     }
 }
 
@@ -200,7 +219,7 @@ impl Known {
     fn since(&self, flushed: WalSeq) -> Self {
         Self {
             flushed,
-            resolved: flushed,
+            resolved: BTreeMap::new(),
             pending: BTreeMap::new(),
             committed: self.committed.clone(),
         }
@@ -210,14 +229,14 @@ impl Known {
         let alive = |id: &SegmentId| live.iter().any(|segment| segment.id == *id);
         self.committed.retain(|id, _| alive(id));
         self.pending.retain(|id, _| alive(id));
+        self.resolved.retain(|id, _| alive(id));
     }
 
-    /// Looks up ids in every segment and notes the rows they had there.
+    /// Looks up ids in segments and notes the rows they had there.
     async fn bury(
         &mut self,
         first: BTreeMap<DocId, WalSeq>,
-        segments: &[SegmentReader],
-        left_out: &BTreeSet<SegmentId>,
+        segments: &[&SegmentReader],
     ) -> Result<()> {
         if first.is_empty() {
             return Ok(());
@@ -225,9 +244,6 @@ impl Known {
         let (ids, seqs): (Vec<DocId>, Vec<WalSeq>) = first.into_iter().unzip();
         for reader in segments {
             let segment = reader.segment();
-            if left_out.contains(&segment.id) {
-                continue;
-            }
             let rows = reader.find(&ids).await;
             let rows = rows.map_err(|error| of_segment(error, segment))?;
             let found = rows

@@ -233,6 +233,7 @@ impl Engine {
                 continue;
             }
             namespace.consider_index_build(&view);
+            namespace.consider_compaction(&view);
             if namespace.id() != id || waits_for(&view).is_none() {
                 return Ok(Attended::Nothing);
             }
@@ -258,6 +259,7 @@ impl Engine {
         };
         let view = namespace.view_at(Consistency::Strong).await?;
         namespace.consider_index_build(&view);
+        namespace.consider_compaction(&view);
         if view.state.life == Life::Live && waits_for(&view).is_none() {
             namespace.clean_rest(&view.state).await?;
         }

@@ -25,6 +25,9 @@ use crate::types::{WalSeq, limits};
 
 /// How often a caller that waits for another flusher looks again, milliseconds.
 const LOOK_AGAIN_MS: u64 = 100;
+/// How often merges may come between a flush and its commit: each costs the log a slot, and no rows are sent again.
+const REBASES_MAX: u32 = 8;
+
 /// What this node does about flushing a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Flusher {
@@ -161,7 +164,8 @@ impl Namespace {
         let began_ms = self.shared.clock.monotonic_ms();
         let waits = 2 * PATIENCE_MS_MAX / LOOK_AGAIN_MS;
         // What cannot be read would fail the flush after its claim, and cost the log two slots.
-        self.changed_segments(&self.view()).await?;
+        let view = self.view();
+        self.changed_segments(&view, view.seq).await?;
         for _ in 0..waits {
             match self
                 .claim(ClaimKind::Flush, |log| !log.tail.is_touched())
@@ -194,30 +198,49 @@ impl Namespace {
 
     /// Builds, uploads and commits what a claim covers: all rows of its view.
     async fn flush_under(self: &Arc<Self>, claim: WalSeq, view: &Arc<View>) -> Result<Flushed> {
-        let changed = self.changed_segments(view).await?;
+        let mut changed = self.changed_segments(view, view.seq).await?;
         let sealed = self.seal(view).await?;
         let mut segments = Vec::new();
         if let Some(sealed) = sealed {
-            segments.push(self.upload(claim, 0, sealed).await?);
-        }
-        let mut updates = Vec::with_capacity(changed.len());
-        for (attempt, changed) in changed.into_iter().enumerate() {
-            updates.push(self.place_deletions(claim, attempt as u32, changed).await?);
+            segments.push(self.upload(claim, 0, sealed, FailPoint::F2).await?);
         }
         let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
-        let entry = Entry::Flush {
-            claim,
-            base: view.state.flushed_seq,
-            up_to: view.seq,
-            segments,
-            deletions: updates,
-        };
-        let committed = self.commit_claimed(claim, entry).await?;
-        let state = committed.map_err(|reason| superseded(&self.name, reason))?;
-        tracing::debug!(namespace = %self.name, up_to = view.seq.0, rows, "flushed");
-        self.shared.metrics.flush.rows_total.inc_by(rows);
-        self.put_manifest(&state).await;
-        Ok(Flushed::Done(view.seq))
+        let (mut attempt, mut seen) = (0, Arc::clone(view));
+        let mut last = "it was not tried";
+        for _ in 0..REBASES_MAX {
+            let mut deletions = Vec::with_capacity(changed.len());
+            for changed in changed {
+                // No name is ever written with two contents.
+                deletions.push(self.place_deletions(claim, attempt, changed).await?);
+                attempt += 1;
+            }
+            let entry = Entry::Flush {
+                claim,
+                base: view.state.flushed_seq,
+                up_to: view.seq,
+                segments: segments.clone(),
+                deletions,
+            };
+            match self.commit_claimed(claim, entry).await? {
+                Ok(state) => {
+                    tracing::debug!(namespace = %self.name, up_to = view.seq.0, rows, "flushed");
+                    self.shared.metrics.flush.rows_total.inc_by(rows);
+                    self.put_manifest(&state).await;
+                    return Ok(Flushed::Done(view.seq));
+                }
+                Err(reason) => last = reason,
+            }
+            // Segments that rows were deleted of have been merged meanwhile: only what is said of segments changes.
+            let newest = self.view();
+            let stands = newest.state.claims.contains_key(&claim);
+            let is_first = newest.state.flushed_seq == view.state.flushed_seq;
+            if !stands || !is_first || newest.state.segments == seen.state.segments {
+                break;
+            }
+            changed = self.changed_segments(&newest, view.seq).await?;
+            seen = newest;
+        }
+        Err(superseded(&self.name, last))
     }
 
     /// Appends the commit of what was claimed; gives the state it made, or why it came to nothing.
@@ -256,16 +279,18 @@ impl Namespace {
         slot: &mut Option<Log>,
         entry: Entry,
     ) -> Result<Tried> {
-        if !matches!(entry, Entry::Flush { .. }) {
-            return self.append_plain(slot, entry).await;
-        }
-        let committing = failpoint::reach(FailPoint::F3);
+        let point = match &entry {
+            Entry::Flush { .. } => FailPoint::F3,
+            Entry::Compact { .. } => FailPoint::K3,
+            _ => return self.append_plain(slot, entry).await,
+        };
+        let committing = failpoint::reach(point);
         if committing.before().await.is_some() {
-            return Err(Error::unavailable("failpoint f3"));
+            return Err(Error::unavailable("failpoint of a commit"));
         }
         let tried = self.append_plain(slot, entry).await?;
         if committing.after().await.is_some() {
-            return Err(Error::outcome_unknown("failpoint f3"));
+            return Err(Error::outcome_unknown("failpoint of a commit"));
         }
         Ok(tried)
     }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::Shared;
+use super::compact::Compactor;
 use super::deaths::Deaths;
 use super::due::Waits;
 use super::flush::Flusher;
@@ -18,7 +19,7 @@ use super::write::CommitQueue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::RowMask;
 use crate::format::{Slot, path};
-use crate::lsm::{self, Applied, Entry, Segment, State, Tail, TailView};
+use crate::lsm::{self, Applied, Entry, Policy, Segment, State, Tail, TailView};
 use crate::segment::SegmentReader;
 use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, SlotName, WalSeq};
 use crate::wal::{Advanced, Proof, Wal};
@@ -68,6 +69,8 @@ pub(crate) struct View {
     pub(super) live_rows: OnceCell<Arc<[Arc<RowMask>]>>,
     /// Whether a segment lacks an index that the schema wants: found out by the first who asks.
     lacks_index: OnceLock<bool>,
+    /// Whether segments are to be merged: found out by the first who asks.
+    is_merge_due: OnceLock<bool>,
     /// How to ask whether it is still current.
     pub(crate) probe: lsm::Probe,
     /// The proof of this very state: a newer state's would let this view pass for current.
@@ -91,6 +94,7 @@ impl View {
             segments: state.segments.iter().map(reader).collect(),
             live_rows: OnceCell::new(),
             lacks_index: OnceLock::new(),
+            is_merge_due: OnceLock::new(),
             seq: state.seq,
             schema: Arc::clone(&state.schema),
             state: Arc::clone(state),
@@ -105,6 +109,13 @@ impl View {
         *self
             .lacks_index
             .get_or_init(|| lsm::indexing::is_lacking(&self.state))
+    }
+
+    /// Whether segments are to be merged, by the policy of this node.
+    pub(crate) fn is_merge_due(&self, policy: &Policy) -> bool {
+        *self
+            .is_merge_due
+            .get_or_init(|| lsm::pick::is_due(&self.state, policy))
     }
 
     pub(crate) fn proof(&self) -> Proof {
@@ -141,6 +152,7 @@ pub(crate) struct Namespace {
     pub(crate) deaths: Deaths,
     pub(crate) flusher: Flusher,
     pub(crate) builder: Builder,
+    pub(crate) compactor: Compactor,
     pub(super) waits: Waits,
     /// The slot at which the log could not be read on: nothing is appended before it reads well.
     stopped: Mutex<Option<SlotName>>,
@@ -167,6 +179,7 @@ impl Namespace {
             deaths: Deaths::default(),
             flusher: Flusher::default(),
             builder: Builder::default(),
+            compactor: Compactor::default(),
             waits: Waits::default(),
             stopped: Mutex::default(),
             proven_at_ms: AtomicU64::new(began_ms),
@@ -178,6 +191,7 @@ impl Namespace {
         let view = namespace.view();
         namespace.count_tail(0, 0, &view);
         namespace.time_waiting(&view);
+        namespace.count_debt(&view);
         namespace
     }
 
@@ -217,6 +231,9 @@ impl Namespace {
         let old = self.view.swap(Arc::clone(&view));
         self.count_tail(old.tail.live_rows, old.tail.memory_bytes, &view);
         self.time_waiting(&view);
+        if before.state.segments != view.state.segments {
+            self.count_debt(&view);
+        }
         view
     }
 
@@ -349,6 +366,7 @@ impl Drop for Namespace {
         let gauges = &self.shared.metrics.namespace;
         gauges.tail_rows.sub(view.tail.live_rows as i64);
         gauges.tail_bytes.sub(view.tail.memory_bytes as i64);
+        self.set_debt(0);
     }
 }
 

@@ -186,6 +186,10 @@ impl Namespace {
         };
         if built.is_err() {
             self.abort(ClaimKind::IndexBuild, claim).await;
+            // Merged meanwhile: what took its rows has all indexes that were wanted then.
+            if self.view().state.segment(id).is_none() {
+                return Ok(Built::Nothing);
+            }
         }
         let state = built?;
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);

@@ -6,6 +6,7 @@
 pub mod bind;
 mod claims;
 mod clean;
+mod compact;
 mod deaths;
 pub mod describe;
 mod due;
@@ -53,9 +54,10 @@ use crate::types::{
 };
 use crate::wal::Wal;
 
+pub use compact::Compacted;
 pub use due::{Attended, DirtyNote, OpenTail, Waiting};
 pub use flush::Flushed;
-pub use options::{EngineOptions, WriteLimits};
+pub use options::{Compaction, EngineOptions, WriteLimits};
 
 use describe::{Description, Health, NamespacePage};
 use due::DirtyNotes;
@@ -117,6 +119,8 @@ pub(crate) struct Shared {
     past: PastViews,
     /// The turn to build indexes.
     index_builds: Semaphore,
+    /// The turn to merge segments.
+    compactions: Semaphore,
     /// Blocks of segments.
     pub(crate) cache: Arc<BlockCache>,
     /// Triggered once the node drains: nothing new is begun in the background then.
@@ -194,6 +198,7 @@ impl Engine {
             turns: Semaphore::new(options.max_concurrent_queries),
             index_builds: Semaphore::new(1),
             past: PastViews::new(options.node_tail_bytes / PAST_SHARE),
+            compactions: Semaphore::new(1),
             options,
         });
         Self {
@@ -406,6 +411,17 @@ impl Engine {
     pub async fn flush(&self, name: &NamespaceName) -> Result<Flushed> {
         let namespace = self.find(name).await?;
         self.on_a_task(async move { namespace.flush().await }).await
+    }
+
+    /// Merges segments and lets rows go that are gone: what is due, or with all that was acknowledged before this call
+    /// as much as there is; and waits for it.
+    ///
+    /// Errors: `NotFound`, `Unavailable`, `OutcomeUnknown`; `Corrupted` naming a damaged object; no document is lost in any
+    /// case. Cancel safe: a merge that has begun goes on.
+    pub async fn compact(&self, name: &NamespaceName, if_needed: bool) -> Result<Compacted> {
+        let namespace = self.find(name).await?;
+        self.on_a_task(async move { namespace.compact(if_needed).await })
+            .await
     }
 
     /// Whether it takes requests: not while it drains.

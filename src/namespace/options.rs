@@ -1,6 +1,6 @@
 //! What an engine may be told, and how much one write may change.
 
-use crate::lsm::Rotation;
+use crate::lsm::{Policy, Rotation};
 use crate::types::limits;
 
 /// What an engine may be told.
@@ -29,6 +29,8 @@ pub struct EngineOptions {
     /// How long another node's claim to flush is respected at first, milliseconds of this node's clock. A
     /// wrong guess wastes that node's work, nothing else.
     pub claim_patience_ms: u64,
+    /// When segments are merged.
+    pub compaction: Compaction,
     /// Open namespaces from which idle ones are closed.
     pub open_namespaces_max: usize,
     /// Memory for blocks and footers of segments, bytes.
@@ -39,6 +41,24 @@ pub struct EngineOptions {
     pub query_queue_ms: u64,
     /// What one write may change.
     pub write_limits: WriteLimits,
+}
+
+/// When segments are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compaction {
+    /// Whether this node merges without being asked.
+    pub enabled: bool,
+    /// Which segments.
+    pub policy: Policy,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            policy: Policy::default(),
+        }
+    }
 }
 
 /// How much one write may change of what is stored. Only tests set it lower.
@@ -77,6 +97,7 @@ impl Default for EngineOptions {
             keep_blocks: limits::KEEP_BLOCKS,
             history_ms: limits::HISTORY_MS,
             claim_patience_ms: limits::CLAIM_PATIENCE_MS,
+            compaction: Compaction::default(),
             open_namespaces_max: limits::OPEN_NAMESPACES_MAX,
             cache_bytes: limits::TAIL_BYTES_MAX,
             max_concurrent_queries: 64,

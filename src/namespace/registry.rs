@@ -149,7 +149,9 @@ impl Registry {
 
     fn keep(&self, namespace: Arc<Namespace>) -> Arc<Namespace> {
         self.close_beyond_budget(&namespace.name);
-        namespace.consider_index_build(&namespace.view());
+        let view = namespace.view();
+        namespace.consider_index_build(&view);
+        namespace.consider_compaction(&view);
         let kept = Arc::clone(&namespace);
         let before = self.open.write().insert(namespace.name.clone(), namespace);
         if before.is_none() {

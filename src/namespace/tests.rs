@@ -4,7 +4,7 @@ mod lives;
 
 use std::sync::Arc;
 
-use super::{Engine, EngineOptions, IdempotencyKey, World};
+use super::{Compaction, Engine, EngineOptions, IdempotencyKey, World};
 use crate::error::ErrorKind;
 use crate::format::path;
 use crate::query::request::{Consistency, Include, Paging, Query, RankBy};
@@ -18,6 +18,7 @@ use crate::types::document::{Document, RawValue, WriteBatch};
 use crate::types::filter::{CompareOp, Filter};
 use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 
+mod compact;
 mod degraded;
 mod fencing;
 mod flush;
@@ -37,8 +38,17 @@ mod types;
 mod vectors;
 mod writes;
 
+/// An engine that leaves segments as they are.
 fn engine_on(bucket: Arc<dyn Bucket>, seed: u64) -> Engine {
-    engine_with(bucket, seed, EngineOptions::default())
+    let compaction = Compaction {
+        enabled: false,
+        ..Compaction::default()
+    };
+    let options = EngineOptions {
+        compaction,
+        ..EngineOptions::default()
+    };
+    engine_with(bucket, seed, options)
 }
 
 fn engine_with(bucket: Arc<dyn Bucket>, seed: u64, options: EngineOptions) -> Engine {

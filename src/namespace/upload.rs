@@ -1,8 +1,9 @@
-//! What a flush or a build puts into the bucket before its commit: under its claim's number, which nobody else ever has.
+//! What a flush, a merge or a build puts into the bucket before its commit: under its claim's number, which nobody else ever has.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use roaring::RoaringBitmap;
 
 use super::deaths::Changed;
 use super::handle::{Namespace, View};
@@ -29,11 +30,13 @@ impl Namespace {
         self.shared.compute.run_background(work).await?
     }
 
+    /// Uploads a segment; `point` encloses the second of its files.
     pub(super) async fn upload(
         &self,
         claim: WalSeq,
         n: u32,
         sealed: SealedSegment,
+        point: FailPoint,
     ) -> Result<Segment> {
         let parquet = path::segment_parquet(self.id(), claim, n);
         let index = path::segment_index(self.id(), claim, n);
@@ -49,13 +52,13 @@ impl Namespace {
             self.shared.compute.run_background(work).await?
         };
         self.put_new(&parquet, sealed.parquet).await?;
-        let uploading = failpoint::reach(FailPoint::F2);
+        let uploading = failpoint::reach(point);
         if uploading.before().await.is_some() {
-            return Err(Error::unavailable("failpoint f2"));
+            return Err(Error::unavailable("failpoint of an upload"));
         }
         self.put_new(&index, sealed.index).await?;
         if uploading.after().await.is_some() {
-            return Err(Error::outcome_unknown("failpoint f2"));
+            return Err(Error::outcome_unknown("failpoint of an upload"));
         }
         Ok(Segment {
             id: SegmentId { claim, n },
@@ -76,22 +79,31 @@ impl Namespace {
         attempt: u32,
         changed: Changed,
     ) -> Result<DeletionUpdate> {
-        let bitmap = deletions::encode(&changed.rows);
-        let place = if bitmap.len() <= deletions::INLINE_BYTES_MAX {
-            BitmapPlace::Inline(deletions::to_text(&bitmap))
-        } else {
-            let key = path::deletions(self.id(), claim, attempt);
-            let object = Bytes::from(deletions::seal(&bitmap));
-            let reference: ObjectRef = codec::object_ref(key.clone(), &object);
-            self.put_new(&key, object).await?;
-            BitmapPlace::Stored(reference)
-        };
+        let bitmap = self.place_bitmap(claim, attempt, &changed.rows).await?;
         Ok(DeletionUpdate {
             segment: changed.segment,
             base: changed.base,
             rows: changed.rows.len(),
-            bitmap: place,
+            bitmap,
         })
+    }
+
+    /// Puts a bitmap where it belongs by its size: into the log, or into an object of a claim's number `attempt`.
+    pub(super) async fn place_bitmap(
+        &self,
+        claim: WalSeq,
+        attempt: u32,
+        rows: &RoaringBitmap,
+    ) -> Result<BitmapPlace> {
+        let bitmap = deletions::encode(rows);
+        if bitmap.len() <= deletions::INLINE_BYTES_MAX {
+            return Ok(BitmapPlace::Inline(deletions::to_text(&bitmap)));
+        }
+        let key = path::deletions(self.id(), claim, attempt);
+        let object = Bytes::from(deletions::seal(&bitmap));
+        let reference: ObjectRef = codec::object_ref(key.clone(), &object);
+        self.put_new(&key, object).await?;
+        Ok(BitmapPlace::Stored(reference))
     }
 
     /// Uploads an object that only this claim may write.

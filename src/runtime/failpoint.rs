@@ -36,6 +36,12 @@ pub enum FailPoint {
     F2,
     /// Encloses the append of a flush's commit.
     F3,
+    /// Encloses the append of a merge's claim.
+    K1,
+    /// Encloses the upload of the index of a segment that a merge made, after its documents.
+    K2,
+    /// Encloses the append of a merge's commit.
+    K3,
     /// Encloses the append of a truncation.
     T1,
     /// Encloses the deletion of the rest of a block, after its head.
@@ -62,7 +68,7 @@ mod armed {
 
     impl FailPoint {
         /// All of them.
-        pub const ALL: [Self; 15] = [
+        pub const ALL: [Self; 18] = [
             Self::W1,
             Self::W2,
             Self::W3,
@@ -73,6 +79,9 @@ mod armed {
             Self::F1,
             Self::F2,
             Self::F3,
+            Self::K1,
+            Self::K2,
+            Self::K3,
             Self::T1,
             Self::T2,
             Self::N1,
@@ -93,6 +102,9 @@ mod armed {
                 Self::F1 => "f1",
                 Self::F2 => "f2",
                 Self::F3 => "f3",
+                Self::K1 => "k1",
+                Self::K2 => "k2",
+                Self::K3 => "k3",
                 Self::T1 => "t1",
                 Self::T2 => "t2",
                 Self::N1 => "n1",

@@ -166,7 +166,7 @@ impl SegmentReader {
                 Ok::<_, Error>((window, need))
             };
             let need;
-            (window, need) = self.compute().run(decode).await??;
+            (window, need) = self.run(decode).await??;
             let Some(ranges) = need else {
                 return Ok(window.results);
             };

@@ -26,6 +26,7 @@ const ID_FETCHES_AT_ONCE: usize = 2;
 #[derive(Clone)]
 pub struct SegmentReader(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     bucket: Arc<dyn Bucket>,
     cache: Arc<BlockCache>,
@@ -34,7 +35,9 @@ struct Inner {
     /// The name that the cache keeps the footer under.
     path: Arc<str>,
     /// Held while the footer is read.
-    opening: Mutex<()>,
+    opening: Arc<Mutex<()>>,
+    /// Whether it computes behind what somebody waits for.
+    in_background: bool,
 }
 
 /// The footer, and the two files as the cache sees them.
@@ -58,7 +61,16 @@ impl SegmentReader {
             compute,
             path: segment.index.path.as_str().into(),
             segment,
-            opening: Mutex::new(()),
+            opening: Arc::default(),
+            in_background: false,
+        }))
+    }
+
+    /// The same reader for work that nobody waits for: it computes on the threads for that.
+    pub fn in_background(&self) -> Self {
+        Self(Arc::new(Inner {
+            in_background: true,
+            ..(*self.0).clone()
         }))
     }
 
@@ -94,8 +106,6 @@ impl SegmentReader {
         let opened = self.opened().await?;
         let footer = Arc::clone(&opened.footer);
         let (within, reads) = self
-            .0
-            .compute
             .run(move || {
                 let reads = footer.id_reads(&within);
                 (Arc::new(within), reads)
@@ -140,7 +150,7 @@ impl SegmentReader {
             }
             Ok(found)
         };
-        self.0.compute.run(look).await?
+        self.run(look).await?
     }
 
     fn in_range(&self, id: &DocId) -> bool {
@@ -173,6 +183,18 @@ impl SegmentReader {
 
     pub(super) fn compute(&self) -> &Arc<ComputePool> {
         &self.0.compute
+    }
+
+    /// Computes, on the threads that this reader is for. Errors and cancel safety: as of the pool.
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        match self.0.in_background {
+            true => self.0.compute.run_background(work).await,
+            false => self.0.compute.run(work).await,
+        }
     }
 
     /// Fetches ranges of the Parquet file.
@@ -262,7 +284,7 @@ impl SegmentReader {
         let bytes = fetched.into_bytes().ok_or_else(|| missing(path))?;
         let key = path.clone();
         let decode = move || Footer::open(&key, &place, &bytes);
-        let footer = self.0.compute.run(decode).await??;
+        let footer = self.run(decode).await??;
         let expected = (segment.rows, segment.parquet.bytes);
         let found = (u64::from(footer.rows()), footer.parquet_sums().bytes());
         if expected != found {

@@ -2,11 +2,15 @@
 //!
 //! Labels have few values, all of them ours: a namespace, a key or a path of a caller is never one.
 
+mod compaction;
+
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
+
+pub use compaction::CompactionMetrics;
 
 use crate::error::{Error, Result};
 
@@ -37,6 +41,8 @@ pub struct Metrics {
     pub flush: FlushMetrics,
     /// Indexes built later than their segments.
     pub index_build: IndexBuildMetrics,
+    /// Merges of segments.
+    pub compaction: CompactionMetrics,
     /// The search for work that other nodes left.
     pub finder: FinderMetrics,
     /// Damaged objects.
@@ -57,6 +63,7 @@ impl Metrics {
             cache: CacheMetrics::new(&mut registrar)?,
             flush: FlushMetrics::new(&mut registrar)?,
             index_build: IndexBuildMetrics::new(&mut registrar)?,
+            compaction: CompactionMetrics::new(&mut registrar)?,
             finder: FinderMetrics::new(&mut registrar)?,
             damage: DamageMetrics::new(&mut registrar)?,
             registrar,

@@ -32,6 +32,7 @@ fn every_metric_name_ends_in_its_unit() {
         "_rows",
         "_requests",
         "_namespaces",
+        "_segments",
     ];
     let metrics = metrics();
     assert!(metrics.names().len() > 10, "found {:?}", metrics.names());

@@ -32,11 +32,14 @@ const START_MS_MAX: u64 = 40;
 const COLD_AUDIT_EVERY: u64 = 4;
 
 /// Flushes all the time, short logs, and no respect for the claims of the dead: lives are short here.
-const FLUSHING: [&str; 4] = [
+const FLUSHING: [&str; 7] = [
     "flush.age_ms=50",
     "flush.keep_blocks=0",
     "retention.history_ms=0",
     "flush.claim_patience_ms=50",
+    "compaction.fan_in=3",
+    "compaction.max_segments=4",
+    "compaction.dead_rows=5",
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use elacsym::background::{Background, BackgroundOptions};
 use elacsym::lsm::Rotation;
-use elacsym::namespace::{Engine, EngineOptions, World as EngineWorld};
+use elacsym::namespace::{Compaction, Engine, EngineOptions, World as EngineWorld};
 use elacsym::runtime::{ComputePool, SeededEntropy};
 use elacsym::store::Bucket;
 use elacsym::store::retry::{RetryPolicy, Retrying};
@@ -130,6 +130,7 @@ pub(crate) struct NodeOptions {
     pub(crate) retries: bool,
     pub(crate) always_check_anchor: bool,
     pub(crate) flush: FlushOptions,
+    pub(crate) compaction: Compaction,
     pub(crate) background: BackgroundOptions,
 }
 
@@ -205,6 +206,7 @@ impl Node {
                 flush_age_ms: options.flush.age_ms,
                 keep_blocks: options.flush.keep_blocks,
                 history_ms: options.flush.history_ms,
+                compaction: options.compaction,
                 rotation: Rotation {
                     slots_max: options.flush.block_slots,
                     ..Rotation::default()

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use elacsym::background::BackgroundOptions;
+use elacsym::lsm::Policy;
+use elacsym::namespace::Compaction;
 use elacsym::query::request::Consistency;
 use elacsym::runtime::clock::sleep_ms;
 use elacsym::runtime::tasks::Tasks;
@@ -92,6 +94,18 @@ impl Plan {
                     _ => random.between(4, 8) as u32,
                 },
             };
+            let compaction = Compaction {
+                enabled: random.below(5) > 0,
+                policy: Policy {
+                    fan_in: random.between(2, 4) as usize,
+                    max_segments: random.between(2, 6) as usize,
+                    // A few documents, or many.
+                    target_bytes: [400, 1 << 20][random.below(2) as usize],
+                    dead_percent: [1, 20][random.below(2) as usize],
+                    dead_rows: random.between(1, 3),
+                    ..Policy::default()
+                },
+            };
             let faults = Faults {
                 per_thousand: if calm { 0 } else { per_thousand },
                 truncate: if calm { 0 } else { truncate },
@@ -103,6 +117,7 @@ impl Plan {
                     retries: random.below(4) != 0,
                     always_check_anchor: random.below(4) == 0,
                     flush,
+                    compaction,
                     background: BackgroundOptions {
                         find: true,
                         interval_ms: [30_000, 120_000][random.below(2) as usize],
@@ -340,6 +355,9 @@ async fn conclude(
     for node in &nodes {
         let rows = node.metrics.index_build.rows_total.get();
         world.count_many("index built later", rows);
+        let compaction = &node.metrics.compaction;
+        world.count_many("merges", compaction.merges_total.get());
+        world.count_many("merges in vain", compaction.failures_total.get());
     }
     objects::check(world, store, &fresh).await;
     let (deleted, void) = store.truncation();

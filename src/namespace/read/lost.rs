@@ -76,7 +76,7 @@ pub(in crate::namespace) fn of_segment(error: Error, segment: &Segment) -> Error
 }
 
 /// The segment of a view that an error is about.
-pub(super) fn segment_in(error: &Error, view: &View) -> Option<SegmentId> {
+pub(in crate::namespace) fn segment_in(error: &Error, view: &View) -> Option<SegmentId> {
     let named = error.details().iter().find(|(name, _)| *name == "segment");
     let (_, named) = named?;
     let mut ids = view.state.segments.iter().map(|segment| segment.id);

@@ -38,7 +38,9 @@ use crate::query::reply::{Answers, Coverage, Found};
 use crate::query::request::{Consistency, Questions};
 use crate::store::count::{RequestCounter, StoreCounts};
 
-pub(in crate::namespace) use lost::{Gone, RESTARTS_MAX, is_missing, judge, of_segment};
+pub(in crate::namespace) use lost::{
+    Gone, RESTARTS_MAX, is_missing, judge, of_segment, segment_in,
+};
 pub(in crate::namespace) use past::PastViews;
 pub(crate) use probe::Probe;
 use question::Bound;
@@ -84,6 +86,7 @@ impl Namespace {
     ) -> Result<Answer<Answers>> {
         let mut view = self.view_at(request.consistency).await?;
         self.consider_index_build(&view);
+        self.consider_compaction_later(&view);
         if let Some(as_of) = request.as_of {
             view = self.view_as_of(as_of, view).await?;
         }

@@ -256,14 +256,25 @@ impl Namespace {
         }
         let slot = committed.header.slot;
         let brought_rows = matches!(committed.entry, Entry::Write(_));
+        let changed_segments =
+            matches!(committed.entry, Entry::Flush { .. } | Entry::Compact { .. });
         log.adopt(Arc::new(state), &[(committed, applied)])?;
         let view = self.publish(&log);
         self.note_dirty(&view);
+        if changed_segments {
+            let n_segments = view.state.segments.len();
+            self.shared
+                .metrics
+                .compaction
+                .segments
+                .observe(n_segments as f64);
+        }
         // Not after the entries of a flush itself: one that cannot succeed would ask for the next.
         if brought_rows {
             self.consider_flush(&view);
         }
         self.consider_index_build(&view);
+        self.consider_compaction(&view);
         if slot.idx == 0 && slot.block > 0 {
             self.write_manifest(&log);
         }

@@ -12,7 +12,7 @@ use elacsym::format::record::{self, StoreRecord};
 use elacsym::http::{App, router};
 use elacsym::lsm::Rotation;
 use elacsym::namespace::fsck::{self, Finding};
-use elacsym::namespace::{Engine, EngineOptions, World};
+use elacsym::namespace::{Compaction, Engine, EngineOptions, World};
 use elacsym::runtime::{ComputePool, ManualClock, MemoryBudget, SeededEntropy};
 use elacsym::store::Bucket;
 use elacsym::store::open::{StoreOptions, open};
@@ -112,6 +112,11 @@ impl Server {
             },
             keep_blocks: 1,
             history_ms: 0,
+            // What a bucket holds is for the requests to say.
+            compaction: Compaction {
+                enabled: false,
+                ..Compaction::default()
+            },
             ..EngineOptions::default()
         };
         let engine = Engine::new(world, options);

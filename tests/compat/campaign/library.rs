@@ -10,7 +10,7 @@ use elacsym::error::Result;
 use elacsym::format::path;
 use elacsym::format::record::{self, Marker, StoreRecord};
 use elacsym::namespace::fsck::{self, Finding};
-use elacsym::namespace::{Engine, EngineOptions, World};
+use elacsym::namespace::{Compaction, Engine, EngineOptions, World};
 use elacsym::query::reply::Row;
 use elacsym::query::request::{Consistency, Include, OrderKey, Paging, Query, RankBy};
 use elacsym::runtime::{ComputePool, ManualClock, SeededEntropy};
@@ -206,7 +206,16 @@ impl Library {
             compute: Arc::clone(&self.compute),
             metrics: Arc::new(Metrics::new().expect("metric names are unique")),
         };
-        Engine::new(world, EngineOptions::default())
+        // A merge would leave objects that nothing refers to, while the cases are counted.
+        let compaction = Compaction {
+            enabled: false,
+            ..Compaction::default()
+        };
+        let options = EngineOptions {
+            compaction,
+            ..EngineOptions::default()
+        };
+        Engine::new(world, options)
     }
 
     /// All objects as they were written.

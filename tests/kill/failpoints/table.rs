@@ -200,6 +200,27 @@ pub(super) const CASES: &[Case] = &[
     flushing("f3=error-after@2", Unnoticed, NoneApplied),
     flushing("f3=hang-before@2", Hangs, NoneApplied),
     flushing("f3=hang-after@2", Hangs, NoneApplied),
+    // K1: nobody else's claim, or one that nobody works under: the next merge of its segments takes it back.
+    flushing("k1=die-before@2", Dies, Any),
+    flushing("k1=die-after@2", Dies, Any),
+    flushing("k1=error-before@2", Unnoticed, NoneApplied),
+    flushing("k1=error-after@2", Unnoticed, NoneApplied),
+    flushing("k1=hang-before@2", Hangs, NoneApplied),
+    flushing("k1=hang-after@2", Hangs, NoneApplied),
+    // K2: objects that no state refers to. The inputs are still there.
+    flushing("k2=die-before@2", Dies, Any),
+    flushing("k2=die-after@2", Dies, Any),
+    flushing("k2=error-before@2", Unnoticed, NoneApplied),
+    flushing("k2=error-after@2", Unnoticed, NoneApplied),
+    flushing("k2=hang-before@2", HangsBehind, NoneApplied),
+    flushing("k2=hang-after@2", HangsBehind, NoneApplied),
+    // K3: merged, or not; no manifest says so.
+    flushing("k3=die-before@2", Dies, Any),
+    flushing("k3=die-after@2", Dies, Any),
+    flushing("k3=error-before@2", Unnoticed, NoneApplied),
+    flushing("k3=error-after@2", Unnoticed, NoneApplied),
+    flushing("k3=hang-before@2", Hangs, NoneApplied),
+    flushing("k3=hang-after@2", Hangs, NoneApplied),
     // T1: nothing is deleted but after it.
     flushing("t1=die-before@1", Dies, Any).from(Long),
     flushing("t1=die-after@1", Dies, Any).from(Long),
