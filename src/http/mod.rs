@@ -74,9 +74,10 @@ pub(super) const METADATA_V1: &str = "/v1/namespaces/{ns}/metadata";
 pub(super) const METADATA_V2: &str = "/v2/namespaces/{ns}/metadata";
 pub(super) const WARM: &str = "/v1/namespaces/{ns}/hint_cache_warm";
 pub(super) const FLUSH: &str = "/v1/namespaces/{ns}/flush";
+pub(super) const COMPACT: &str = "/v1/namespaces/{ns}/compact";
 
 /// Every pattern that is served.
-pub(super) const SERVED: [&str; 16] = [
+pub(super) const SERVED: [&str; 17] = [
     LIVEZ,
     READY,
     READYZ,
@@ -93,6 +94,7 @@ pub(super) const SERVED: [&str; 16] = [
     METADATA_V2,
     WARM,
     FLUSH,
+    COMPACT,
 ];
 
 /// The API's description as it is checked in: `docs/openapi.json`.
@@ -123,7 +125,8 @@ pub fn router(app: App) -> Router {
         .route(METADATA_V1, get(v2::metadata_v1).patch(v2::update_metadata))
         .route(METADATA_V2, get(v2::metadata_v2))
         .route(WARM, get(v2::warm))
-        .route(FLUSH, post(extension::flush));
+        .route(FLUSH, post(extension::flush))
+        .route(COMPACT, post(extension::compact));
     // One layer of all: each layer of a router is a box more that every request clones.
     let around = ServiceBuilder::new()
         .layer(

@@ -7,7 +7,7 @@ use super::error::Problem;
 use crate::error::{Error, ErrorKind};
 
 /// Paths of the compatible API and of Elacsym's own that a later version serves.
-pub(super) const PATHS: [&str; 43] = [
+pub(super) const PATHS: [&str; 42] = [
     "/v1/namespaces/{ns}",
     "/v1/namespaces/{ns}/query",
     "/v1/namespaces/{ns}/vectors",
@@ -24,7 +24,6 @@ pub(super) const PATHS: [&str; 43] = [
     "/v1/namespaces/{ns}/expire",
     "/v1/namespaces/{ns}/query/estimate",
     "/v1/namespaces/{ns}/query/stream",
-    "/v1/namespaces/{ns}/compact",
     "/v1/namespaces/{ns}/config/compaction",
     "/v1/namespaces/{ns}/stats",
     "/v1/namespaces/{ns}/snapshots",

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::reference;
 use crate::http::{
-    EXPLAIN, FLUSH, HEALTH, LIVEZ, METADATA_V1, METADATA_V2, METRICS, NAMESPACE, NAMESPACES,
-    OPENAPI, QUERY, READY, READYZ, RECALL, SCHEMA, WARM,
+    COMPACT, EXPLAIN, FLUSH, HEALTH, LIVEZ, METADATA_V1, METADATA_V2, METRICS, NAMESPACE,
+    NAMESPACES, OPENAPI, QUERY, READY, READYZ, RECALL, SCHEMA, WARM,
 };
 
 /// One method of one path.
@@ -52,7 +52,7 @@ const fn post(
     }
 }
 
-const OPERATIONS: [Operation; 19] = [
+const OPERATIONS: [Operation; 20] = [
     get(
         NAMESPACES,
         "list",
@@ -132,6 +132,13 @@ const OPERATIONS: [Operation; 19] = [
         &[],
         "Flushed",
     ),
+    post(
+        COMPACT,
+        "compact",
+        "Merges segments, and lets rows go that are deleted. Ours.",
+        &[],
+        "Compacted",
+    ),
     get(LIVEZ, "live", "Whether the process answers.", "Status"),
     get(READY, "ready", "Whether requests can be served.", "Status"),
     get(READYZ, "readyz", "The same.", "Status"),
@@ -201,6 +208,11 @@ fn described(operation: &Operation) -> Value {
             parameters
                 .push(json!({"name": name, "in": "query", "required": false, "schema": schema}));
         }
+    }
+    if operation.path == COMPACT {
+        parameters.push(json!({
+            "name": "if_needed", "in": "query", "required": false, "schema": {"type": "boolean"},
+        }));
     }
     if operation.id == "write" {
         parameters.push(json!({

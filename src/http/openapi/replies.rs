@@ -235,5 +235,20 @@ pub(super) fn components() -> Map<String, Value> {
             &[],
         ),
     );
+    add(
+        "Compacted",
+        exactly(
+            &json!({
+                "status": text,
+                "triggered": flag,
+                "reason": {"anyOf": [text, {"type": "null"}]},
+                "removed_count": count,
+                "segments_before": count,
+                "segments_after": count,
+                "duration_ms": count,
+            }),
+            &["reason"],
+        ),
+    );
     components
 }

@@ -107,7 +107,11 @@ impl History {
         let Namespace { name, model, plan } = namespace;
         match self.seed.below(24) {
             0..=6 if model.exists => {
-                let path = format!("/v1/namespaces/{name}/flush");
+                let verb = match self.seed.once_in(8) {
+                    true => "compact",
+                    false => "flush",
+                };
+                let path = format!("/v1/namespaces/{name}/{verb}");
                 let (status, answer) = self.server.ask("POST", &path, &json!({})).await;
                 tally.flushes += 1;
                 self.settle(
