@@ -41,6 +41,7 @@ fn engine_at(
     world.clock = Arc::clone(&clock) as Arc<dyn crate::types::Clock>;
     world.compute = Arc::new(ComputePool::inline());
     let options = EngineOptions {
+        history_ms: 0,
         compaction,
         ..EngineOptions::default()
     };
