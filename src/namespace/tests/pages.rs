@@ -221,6 +221,11 @@ async fn state_beyond_the_log_is_gone_and_says_so() {
     let bucket = memory();
     let options = EngineOptions {
         keep_blocks: 0,
+        // The log is for the requests to write.
+        compaction: Compaction {
+            enabled: false,
+            ..Compaction::default()
+        },
         history_ms: 0,
         rotation: Rotation {
             slots_max: 4,
@@ -254,6 +259,11 @@ async fn log_of_the_history_stays_and_goes_with_the_next_look_once_that_is_over(
     world.clock = Arc::clone(&clock) as Arc<dyn crate::types::Clock>;
     let options = EngineOptions {
         keep_blocks: 0,
+        // The log is for the requests to write.
+        compaction: Compaction {
+            enabled: false,
+            ..Compaction::default()
+        },
         rotation: Rotation {
             slots_max: 4,
             ..Rotation::default()
