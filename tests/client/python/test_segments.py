@@ -36,8 +36,12 @@ DIMS = 128
 # What a release build promises. A debug build is only held to an answer at all: it is many times slower.
 FIRST_ANSWER_SECONDS_MAX = 2.0 if "/release/" in os.environ["ELACSYM_BIN"] else 30.0
 MEMORY_BYTES_MAX = 600 << 20
-# Flushes come when a test asks, not by themselves in between.
-BY_HAND = {"ELACSYM_FLUSH__AGE_MS": "3600000", "ELACSYM_FLUSH__BYTES": str(250 << 20)}
+# Flushes and merges come when a test asks, not by themselves in between.
+BY_HAND = {
+    "ELACSYM_FLUSH__AGE_MS": "3600000",
+    "ELACSYM_FLUSH__BYTES": str(250 << 20),
+    "ELACSYM_COMPACTION__ENABLED": "false",
+}
 
 
 class Fixture:
