@@ -68,18 +68,6 @@ pub async fn load_newest(
     })
 }
 
-/// Loads the newest `count` manifests that can be read, newest first; damaged ones are passed over. The copy
-/// is none: it may be written over at any time.
-///
-/// Errors: `Unavailable`; `unknown_format` of any.
-pub async fn load_newest_of(
-    bucket: &dyn Bucket,
-    id: NamespaceId,
-    count: usize,
-) -> Result<Found<Vec<State>>> {
-    newest(bucket, id, count, None).await
-}
-
 /// Loads the manifest of one state; `None` where there is none. Errors: `Unavailable`; `Corrupted`; `unknown_format`.
 pub async fn load_at(bucket: &dyn Bucket, id: NamespaceId, seq: WalSeq) -> Result<Option<State>> {
     load_one(bucket, id, &path::manifest(id, seq), None).await

@@ -6,5 +6,5 @@
 mod load;
 mod write;
 
-pub use load::{Found, Origin, Wanted, load_at, load_newest, load_newest_of};
+pub use load::{Found, Origin, Wanted, load_at, load_newest};
 pub use write::{Written, write};

@@ -13,7 +13,6 @@ use super::write::Tried;
 use crate::error::{Error, Result};
 use crate::lsm::entry::ClaimKind;
 use crate::lsm::{Applied, Entry, State, indexing};
-use crate::runtime::{FailPoint, failpoint};
 use crate::types::{WalSeq, limits};
 
 /// The longest that another worker's claim is respected, milliseconds of this node's clock.
@@ -107,8 +106,11 @@ impl Namespace {
                     }
                 }
             }
-            let tried = self.append_claim(&mut slot, kind).await?;
-            match tried {
+            let entry = Entry::Claim {
+                claim: kind,
+                inputs: Vec::new(),
+            };
+            match self.append_plain(&mut slot, entry).await? {
                 Tried::Committed(seq, Applied::Effective) => {
                     return Ok(Claimed::Ours(seq, self.view()));
                 }
@@ -119,27 +121,6 @@ impl Namespace {
             "namespace `{}` has faster writers elsewhere",
             self.name
         )))
-    }
-
-    async fn append_claim(
-        self: &Arc<Self>,
-        slot: &mut Option<Log>,
-        claim: ClaimKind,
-    ) -> Result<Tried> {
-        let inputs = Vec::new();
-        let entry = Entry::Claim { claim, inputs };
-        if claim != ClaimKind::Flush {
-            return self.append_plain(slot, entry).await;
-        }
-        let claiming = failpoint::reach(FailPoint::F1);
-        if claiming.before().await.is_some() {
-            return Err(Error::unavailable("failpoint f1"));
-        }
-        let tried = self.append_plain(slot, entry).await?;
-        if claiming.after().await.is_some() {
-            return Err(Error::outcome_unknown("failpoint f1"));
-        }
-        Ok(tried)
     }
 
     /// Whether somebody else who may be alive has claimed this work; what that has come to meanwhile is read.

@@ -57,26 +57,29 @@ impl Namespace {
     }
 
     async fn truncate_log(self: &Arc<Self>) -> Result<()> {
-        let bucket = &*self.shared.bucket;
-        let found = manifest::load_newest_of(bucket, self.id(), MANIFESTS_KEPT).await?;
-        for damage in &found.damaged {
-            self.shared.note_damage(damage);
+        let listed = self.manifests().await?;
+        let mut protected = Vec::with_capacity(MANIFESTS_KEPT + 1);
+        for (seq, _) in &listed {
+            protected.extend(self.readable(*seq).await?);
+            if protected.len() == MANIFESTS_KEPT {
+                break;
+            }
         }
-        let mut protected = found.states;
-        let [.., second] = protected.as_slice() else {
+        let [newest, second] = protected.as_slice() else {
             return Ok(());
         };
-        if protected.len() < MANIFESTS_KEPT {
-            return Ok(());
-        }
-        let second = second.seq;
-        let listed = self.manifests().await?;
+        let (newest, second) = (newest.seq, second.seq);
         let mut retained = self.retained(&listed).await?;
         // Those between need nothing of the log that the oldest does not need.
-        let oldest = self.oldest_readable(&mut retained, second).await?;
-        retained.extend(protected.iter().map(|state| state.seq));
-        protected.extend(oldest);
-        let retained: BTreeSet<WalSeq> = retained.into_iter().collect();
+        while let Some(oldest) = retained.last().filter(|oldest| **oldest < second) {
+            if let Some(oldest) = self.readable(*oldest).await? {
+                protected.push(oldest);
+                break;
+            }
+            retained.pop();
+        }
+        let mut retained: BTreeSet<WalSeq> = retained.into_iter().collect();
+        retained.extend([newest, second]);
         let floor = self.raise_floor(&protected, &retained).await?;
         let before = listed.iter().map(|(seq, _)| *seq);
         let before = before.filter(|seq| *seq < second && !retained.contains(seq));
@@ -109,25 +112,15 @@ impl Namespace {
         Ok(truncate::retained(listed, now, history_ms))
     }
 
-    /// The oldest state of these manifests, if it is before `second`; those that cannot be read are taken out.
-    async fn oldest_readable(
-        &self,
-        retained: &mut Vec<WalSeq>,
-        second: WalSeq,
-    ) -> Result<Option<State>> {
-        let bucket = &*self.shared.bucket;
-        while let Some(oldest) = retained.last().filter(|oldest| **oldest < second) {
-            match manifest::load_at(bucket, self.id(), *oldest).await {
-                Ok(Some(state)) => return Ok(Some(state)),
-                Ok(None) => {}
-                Err(error) if error.kind() == ErrorKind::Corrupted => {
-                    self.shared.note_damage(&error);
-                }
-                Err(error) => return Err(error),
+    /// The state of a manifest; `None` where it is gone or damaged.
+    async fn readable(&self, seq: WalSeq) -> Result<Option<State>> {
+        match manifest::load_at(&*self.shared.bucket, self.id(), seq).await {
+            Err(error) if error.kind() == ErrorKind::Corrupted => {
+                self.shared.note_damage(&error);
+                Ok(None)
             }
-            retained.pop();
+            loaded => loaded,
         }
-        Ok(None)
     }
 
     /// Appends a truncation where one is due; gives the first block that stays.
@@ -142,17 +135,9 @@ impl Namespace {
         *slot = Some(log);
         match truncate::floor_below(protected, &state, keep_blocks) {
             Some(floor) if floor >= state.floor => {
-                let truncating = failpoint::reach(FailPoint::T1);
-                if truncating.before().await.is_some() {
-                    return Err(Error::unavailable("failpoint t1"));
-                }
                 let retained = retained.iter().copied().collect();
                 let entry = Entry::Truncate { floor, retained };
-                let tried = self.append_plain(&mut slot, entry).await?;
-                if truncating.after().await.is_some() {
-                    return Err(Error::outcome_unknown("failpoint t1"));
-                }
-                match tried {
+                match self.append_plain(&mut slot, entry).await? {
                     // The next flush tries again.
                     Tried::Again => Ok(state.floor),
                     Tried::Committed(..) => Ok(self.view().state.floor),

@@ -257,7 +257,7 @@ impl Namespace {
             if !stands {
                 return Ok(Err("its claim was taken back"));
             }
-            match self.append_commit(&mut slot, entry.clone()).await? {
+            match self.append_plain(&mut slot, entry.clone()).await? {
                 Tried::Committed(_, Applied::Effective) => {
                     let log = self.take_log(&mut slot).await?;
                     let state = Arc::clone(&log.state);
@@ -274,36 +274,42 @@ impl Namespace {
         )))
     }
 
-    async fn append_commit(
-        self: &Arc<Self>,
-        slot: &mut Option<Log>,
-        entry: Entry,
-    ) -> Result<Tried> {
-        let point = match &entry {
-            Entry::Flush { .. } => FailPoint::F3,
-            Entry::Compact { .. } => FailPoint::K3,
-            _ => return self.append_plain(slot, entry).await,
-        };
-        let committing = failpoint::reach(point);
-        if committing.before().await.is_some() {
-            return Err(Error::unavailable("failpoint of a commit"));
-        }
-        let tried = self.append_plain(slot, entry).await?;
-        if committing.after().await.is_some() {
-            return Err(Error::outcome_unknown("failpoint of a commit"));
-        }
-        Ok(tried)
-    }
-
     /// Appends an entry that has no rows and that nobody needs to find again.
     pub(super) async fn append_plain(
         self: &Arc<Self>,
         slot: &mut Option<Log>,
         entry: Entry,
     ) -> Result<Tried> {
+        let appending = encloses(&entry).map(failpoint::reach);
+        if let Some(appending) = &appending
+            && appending.before().await.is_some()
+        {
+            return Err(Error::unavailable("failpoint before an append"));
+        }
         let effects = Effects::default();
         let body = Body::encode(&entry, &effects)?;
-        self.append(slot, None, entry, effects, &body).await
+        let tried = self.append(slot, None, entry, effects, &body).await?;
+        if let Some(appending) = &appending
+            && appending.after().await.is_some()
+        {
+            return Err(Error::outcome_unknown("failpoint after an append"));
+        }
+        Ok(tried)
+    }
+}
+
+/// The failpoint that encloses the append of an entry.
+fn encloses(entry: &Entry) -> Option<FailPoint> {
+    match entry {
+        Entry::Claim { claim, .. } => match claim {
+            ClaimKind::Flush => Some(FailPoint::F1),
+            ClaimKind::Compact => Some(FailPoint::K1),
+            ClaimKind::Write | ClaimKind::IndexBuild => None,
+        },
+        Entry::Flush { .. } => Some(FailPoint::F3),
+        Entry::Compact { .. } => Some(FailPoint::K3),
+        Entry::Truncate { .. } => Some(FailPoint::T1),
+        _ => None,
     }
 }
 

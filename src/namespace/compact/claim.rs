@@ -6,9 +6,8 @@ use super::{Namespace, Wanted};
 use crate::error::{Error, Result};
 use crate::lsm::entry::ClaimKind;
 use crate::lsm::{Applied, Entry, Job, State, pick};
-use crate::namespace::handle::{Log, View};
+use crate::namespace::handle::View;
 use crate::namespace::write::Tried;
-use crate::runtime::{FailPoint, failpoint};
 use crate::types::{WalSeq, limits};
 
 /// What stands in the way of a merge.
@@ -59,7 +58,7 @@ impl Namespace {
                 claim: ClaimKind::Compact,
                 inputs: job.inputs.clone(),
             };
-            match self.append_merge_claim(&mut slot, entry).await? {
+            match self.append_plain(&mut slot, entry).await? {
                 Tried::Committed(seq, Applied::Effective) => {
                     return Ok(Claimed::Ours(seq, self.view(), job));
                 }
@@ -70,21 +69,5 @@ impl Namespace {
             "namespace `{}` has faster writers elsewhere",
             self.name
         )))
-    }
-
-    async fn append_merge_claim(
-        self: &Arc<Self>,
-        slot: &mut Option<Log>,
-        entry: Entry,
-    ) -> Result<Tried> {
-        let claiming = failpoint::reach(FailPoint::K1);
-        if claiming.before().await.is_some() {
-            return Err(Error::unavailable("failpoint k1"));
-        }
-        let tried = self.append_plain(slot, entry).await?;
-        if claiming.after().await.is_some() {
-            return Err(Error::outcome_unknown("failpoint k1"));
-        }
-        Ok(tried)
     }
 }
