@@ -224,12 +224,12 @@ impl Default for CompactionSettings {
     fn default() -> Self {
         Self {
             enabled: true,
-            fan_in: 8,
-            max_segments: 16,
-            target_bytes: 256 << 20,
-            target_rows: 1_000_000,
-            dead_percent: 20,
-            dead_rows: 1_000,
+            fan_in: limits::COMPACTION_FAN_IN,
+            max_segments: limits::COMPACTION_SEGMENTS_MAX,
+            target_bytes: limits::COMPACTION_TARGET_BYTES,
+            target_rows: limits::COMPACTION_TARGET_ROWS,
+            dead_percent: limits::COMPACTION_DEAD_PERCENT,
+            dead_rows: limits::COMPACTION_DEAD_ROWS,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::segment::{Segment, SegmentId};
 use super::state::State;
+use crate::types::limits;
 
 /// Fewest segments that are merged because there are too many: two at a time write the same rows over and over.
 const CROWD_MIN: usize = 3;
@@ -34,12 +35,12 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            fan_in: 8,
-            max_segments: 16,
-            target_bytes: 256 << 20,
-            target_rows: 1_000_000,
-            dead_percent: 20,
-            dead_rows: 1_000,
+            fan_in: limits::COMPACTION_FAN_IN,
+            max_segments: limits::COMPACTION_SEGMENTS_MAX,
+            target_bytes: limits::COMPACTION_TARGET_BYTES,
+            target_rows: limits::COMPACTION_TARGET_ROWS,
+            dead_percent: limits::COMPACTION_DEAD_PERCENT,
+            dead_rows: limits::COMPACTION_DEAD_ROWS,
         }
     }
 }

@@ -116,6 +116,18 @@ pub const FLUSH_SLOTS_LOCAL: u64 = 16_384;
 /// How long after a write a namespace is flushed at the latest, milliseconds: long, since segments are not
 /// merged yet and each costs every query a little.
 pub const FLUSH_AGE_MS: u64 = 60 * 60 * 1_000;
+/// Segments of about one size that are merged with each other.
+pub const COMPACTION_FAN_IN: usize = 8;
+/// Small segments beyond which some are merged whatever their sizes.
+pub const COMPACTION_SEGMENTS_MAX: usize = 16;
+/// Logical bytes of a whole segment: a merge takes about three times as much memory.
+pub const COMPACTION_TARGET_BYTES: u64 = 256 << 20;
+/// Rows of a whole segment.
+pub const COMPACTION_TARGET_ROWS: u64 = 1_000_000;
+/// Share of a segment's rows that are gone from which it is written anew, percent.
+pub const COMPACTION_DEAD_PERCENT: u64 = 20;
+/// Fewest rows gone for that.
+pub const COMPACTION_DEAD_ROWS: u64 = 1_000;
 /// How long states of the past can be had, milliseconds.
 pub const HISTORY_MS: u64 = 60 * 60 * 1_000;
 /// Manifests that stay for it at most: a state refers to each.
