@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::json::{clip, invalid, malformed, unknown_variant, wrong_type};
-use super::query::{given, parse_filters, parse_limit_of, parse_paging};
+use super::query::{given, parse_filters, parse_limit_of};
 use crate::error::{Error, Result};
-use crate::query::request::{Aggregate, Fold, GroupBy};
+use crate::query::request::{Aggregate, Fold, GroupBy, Paging};
 use crate::types::limits;
 
 const BY: &str = "aggregate_by";
@@ -23,7 +23,11 @@ const WITH_ROWS: [&str; 2] = ["offset", "distance_metric"];
 ///
 /// Errors: `Malformed` beside fields that ask for rows and for unknown functions, `InvalidRequest` for
 /// what makes no sense.
-pub(super) fn parse_aggregate(fields: &Map<String, Value>, by: &Value) -> Result<Aggregate> {
+pub(super) fn parse_aggregate(
+    fields: &Map<String, Value>,
+    by: &Value,
+    paging: Paging,
+) -> Result<Aggregate> {
     for name in OF_ROWS {
         if given(fields, name).is_some() {
             let message = format!("expected `{BY}` or `{name}`, found both");
@@ -50,7 +54,7 @@ pub(super) fn parse_aggregate(fields: &Map<String, Value>, by: &Value) -> Result
         folds,
         groups,
         limit: limit.unwrap_or(limits::QUERY_LIMIT_MAX),
-        paging: parse_paging(fields)?,
+        paging,
         filter: given(fields, "filters").map(parse_filters).transpose()?,
     })
 }

@@ -8,7 +8,7 @@ use super::json::{
 };
 use super::query::{PLANS, given, parse_ask, parse_limit, unsigned};
 use crate::error::{Error, Result};
-use crate::query::request::{Ask, Consistency, Fuse};
+use crate::query::request::{Ask, Consistency, Fuse, Paging};
 use crate::types::limits;
 
 const QUERIES: &str = "queries";
@@ -102,7 +102,7 @@ pub(super) fn parse_multi(
         if given(query, "cursor").is_some() {
             return Err(no_pages().within(&path));
         }
-        let ask = parse_ask(query, consistency, allow_degraded);
+        let ask = parse_ask(query, consistency, allow_degraded, Paging::Off);
         asks.push(ask.map_err(|error| error.within(&path))?);
     }
     let fuse = parse_fuse(fields, &asks)?;

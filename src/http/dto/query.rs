@@ -1,5 +1,7 @@
 //! The body of a query.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -148,17 +150,20 @@ pub(in crate::http) fn parse_query(body: &[u8], meter: &Meter) -> Result<QueryBo
     let consistency = parse_consistency(&fields)?;
     let allow_degraded = parse_flag(&fields, "allow_degraded")?;
     let queries = given(&fields, "queries");
-    let cursor = parse_cursor(&fields)?;
-    let as_of = parse_as_of(&fields, cursor.as_ref())?;
+    let paged = parse_paging(&fields)?;
+    let as_of = parse_as_of(&fields, paged.cursor.as_ref())?;
     let (asks, fuse) = match queries {
         Some(queries) => parse_multi(&fields, queries, consistency, allow_degraded)?,
-        None => (vec![parse_ask(&fields, consistency, allow_degraded)?], None),
+        None => {
+            let ask = parse_ask(&fields, consistency, allow_degraded, paged.paging())?;
+            (vec![ask], None)
+        }
     };
     Ok(QueryBody {
         form: AnswerForm {
             encoding: parse_encoding(&fields)?,
             is_multi: queries.is_some(),
-            pages_of: parse_paging(&fields)?.is_on().then(|| fingerprint(&fields)),
+            pages_of: paged.pages_of,
         },
         asked: Questions {
             asks,
@@ -183,22 +188,41 @@ fn parse_plan(fields: &Map<String, Value>) -> Result<Option<Plan>> {
     Ok(Some(plan))
 }
 
-/// Parses `cursor`, of which `true` and a text ask for a page.
-pub(super) fn parse_paging(fields: &Map<String, Value>) -> Result<Paging> {
-    Ok(match (parse_cursor(fields)?, given(fields, CURSOR)) {
-        (Some(cursor), _) => Paging::After(cursor.place),
-        (None, Some(Value::Bool(true))) => Paging::First,
-        (None, _) => Paging::Off,
-    })
+/// What `cursor` says.
+#[derive(Debug, Default)]
+struct Paged {
+    /// The page asked for; `None` where it is the first one, or where there are no pages.
+    cursor: Option<Cursor>,
+    /// What the cursors of the question are told from others by, where there are pages.
+    pages_of: Option<u64>,
 }
 
-/// The cursor of a page that is not the first.
-fn parse_cursor(fields: &Map<String, Value>) -> Result<Option<Cursor>> {
-    match given(fields, CURSOR) {
-        None | Some(Value::Bool(_)) => Ok(None),
-        Some(Value::String(text)) => Cursor::parse(text, fingerprint(fields)).map(Some),
-        Some(other) => Err(wrong_type(CURSOR, other, "true or a string")),
+impl Paged {
+    fn paging(&self) -> Paging {
+        match (&self.cursor, self.pages_of) {
+            (Some(cursor), _) => Paging::After(Arc::clone(&cursor.place)),
+            (None, Some(_)) => Paging::First,
+            (None, None) => Paging::Off,
+        }
     }
+}
+
+/// Parses `cursor`, of which `true` and a text ask for a page.
+fn parse_paging(fields: &Map<String, Value>) -> Result<Paged> {
+    let cursor = match given(fields, CURSOR) {
+        None | Some(Value::Bool(false)) => return Ok(Paged::default()),
+        Some(Value::Bool(true)) => None,
+        Some(Value::String(text)) => Some(text),
+        Some(other) => return Err(wrong_type(CURSOR, other, "true or a string")),
+    };
+    let pages_of = fingerprint(fields);
+    let cursor = cursor
+        .map(|text| Cursor::parse(text, pages_of))
+        .transpose()?;
+    Ok(Paged {
+        cursor,
+        pages_of: Some(pages_of),
+    })
 }
 
 /// Of the fields that decide which rows there are and in which order: a cursor is of no other question.
@@ -245,10 +269,11 @@ pub(super) fn parse_ask(
     fields: &Map<String, Value>,
     consistency: Consistency,
     allow_degraded: bool,
+    paging: Paging,
 ) -> Result<Ask> {
     check_names(fields)?;
     if let Some(by) = given(fields, "aggregate_by") {
-        return parse_aggregate(fields, by).map(Ask::Totals);
+        return parse_aggregate(fields, by, paging).map(Ask::Totals);
     }
     if given(fields, "group_by").is_some() {
         return Err(invalid("group_by", "needs `aggregate_by`"));
@@ -271,7 +296,7 @@ pub(super) fn parse_ask(
         limit,
         per: parse_per(fields)?,
         offset,
-        paging: parse_paging(fields)?,
+        paging,
         filter,
         include: parse_include(fields)?,
         compute,
