@@ -7,21 +7,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use parking_lot::Mutex;
 
 use super::claims::{Claimed, Claims};
 use super::handle::{Namespace, View};
-use super::rest::Rest;
+use super::rest::Chore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::path;
 use crate::format::segment::{self as codec, Footer, Reindexed};
 use crate::lsm::entry::ClaimKind;
 use crate::lsm::state::Life;
 use crate::lsm::{Entry, IndexUpdate, Segment, SegmentId, State, indexing};
-use crate::runtime::clock::sleep_ms;
 use crate::segment::missing;
 use crate::types::{NamespaceSchema, WalSeq};
 
@@ -33,10 +32,7 @@ const READS_MAX: u32 = 2;
 /// What this node does about building indexes of a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
-    /// Whether a task is at it.
-    running: AtomicBool,
-    /// How long one that failed is left alone.
-    rest: Rest,
+    chore: Chore,
     pub(super) claims: Mutex<Claims>,
 }
 
@@ -57,40 +53,10 @@ impl Namespace {
         if !is_due || self.shared.shutdown.is_triggered() {
             return;
         }
-        if self.builder.running.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let rest_ms = self.index_build_rests_ms();
-        let (namespace, shutdown) = (Arc::clone(self), self.shared.shutdown.clone());
-        let shared = Arc::clone(&self.shared);
-        shared.tasks.spawn(async move {
-            let (mut rest_ms, mut namespace) = (rest_ms, namespace);
-            loop {
-                if rest_ms > 0 {
-                    // One that is closed meanwhile is seen to when it is used again.
-                    let handle = Arc::downgrade(&namespace);
-                    drop(namespace);
-                    tokio::select! {
-                        () = sleep_ms(rest_ms) => {}
-                        () = shutdown.triggered() => return,
-                    }
-                    let Some(open) = handle.upgrade() else {
-                        return;
-                    };
-                    namespace = open;
-                }
-                rest_ms = match namespace.index_build_rests_ms() {
-                    0 if namespace.build_in_turn().await => namespace.index_build_rests_ms(),
-                    0 => return,
-                    rests_ms => rests_ms,
-                };
-            }
-        });
-    }
-
-    fn index_build_rests_ms(&self) -> u64 {
-        let now = self.shared.clock.monotonic_ms();
-        self.builder.rest.left_ms(now)
+        self.take_up(
+            |this| &this.builder.chore,
+            |this| this.build_in_turn().boxed(),
+        );
     }
 
     /// Builds what is lacking, after other namespaces of this node; `true` where some is lacking still.
@@ -108,17 +74,15 @@ impl Namespace {
         if let Err(error) = &built
             && !gone
         {
-            self.builder
-                .rest
-                .note_failure(self.shared.clock.monotonic_ms());
+            let now = self.shared.clock.monotonic_ms();
+            self.builder.chore.rest.note_failure(now);
             self.shared.metrics.index_build.failures_total.inc();
             self.shared.note_damage(error);
             tracing::warn!(namespace = %self.name, error = %error.chain(), "index was not built");
         }
-        self.builder.running.store(false, Ordering::Release);
-        // What became lacking meanwhile, and what failed, is for the same task, unless another was begun since.
+        // What became lacking meanwhile, and what failed, is for the same task.
         let is_over = gone || shutdown.is_triggered() || !self.view().lacks_index();
-        !is_over && !self.builder.running.swap(true, Ordering::AcqRel)
+        self.builder.chore.end_step(!is_over)
     }
 
     /// Builds the index files of all segments that lack an index, one after the other.
@@ -141,7 +105,7 @@ impl Namespace {
                 Ok(Built::Busy) => {
                     let now = self.shared.clock.monotonic_ms();
                     let again_ms = self.shared.options.claim_patience_ms.max(LOOK_AGAIN_MS);
-                    self.builder.rest.until(now.saturating_add(again_ms));
+                    self.builder.chore.rest.until(now.saturating_add(again_ms));
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupted => {
@@ -156,7 +120,7 @@ impl Namespace {
         match damage {
             Some(damage) => Err(damage),
             None => {
-                self.builder.rest.note_success();
+                self.builder.chore.rest.note_success();
                 Ok(())
             }
         }

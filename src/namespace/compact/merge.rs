@@ -68,7 +68,8 @@ impl Namespace {
         metrics
             .written_bytes_total
             .inc_by(outputs.iter().map(files).sum());
-        // No manifest is written: the newest two tell how far back states can be had, and those of flushes reach further.
+        // No manifest is written: where no history is kept, the newest two are all that reach back, and those of flushes
+        // reach further.
         self.commit_merge(claim, inputs, &outputs).await?;
         Ok(removed)
     }

@@ -14,21 +14,21 @@ mod merge;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 
 use self::claim::Claimed;
 use super::claims::Claims;
 use super::handle::{Namespace, View};
 use super::read::{is_missing, segment_in};
-use super::rest::Rest;
+use super::rest::Chore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lsm::SegmentId;
 use crate::lsm::entry::ClaimKind;
 use crate::lsm::pick::{self, Reason};
 use crate::lsm::state::Life;
-use crate::runtime::clock::sleep_ms;
 
 /// How long segments that somebody else has claimed are left to him before the next look, at least, milliseconds.
 const LOOK_AGAIN_MS: u64 = 1_000;
@@ -40,10 +40,7 @@ const ASKED_MERGES_MAX: usize = 1_000;
 /// What this node does about merging segments of a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Compactor {
-    /// Whether a task is at it.
-    running: AtomicBool,
-    /// How long it is left alone after a failure.
-    rest: Rest,
+    chore: Chore,
     pub(super) claims: Mutex<Claims>,
     /// Segments that could not be read, and until when they are left out: the others are merged without them.
     damaged: Mutex<BTreeMap<SegmentId, u64>>,
@@ -94,54 +91,29 @@ impl Namespace {
         {
             return;
         }
-        if !view.is_merge_due(&options.policy)
-            || self.compactor.running.swap(true, Ordering::AcqRel)
-        {
-            return;
+        if view.is_merge_due(&options.policy) {
+            self.take_up(
+                |this| &this.compactor.chore,
+                |this| this.merge_in_turn().boxed(),
+            );
         }
-        let (namespace, shutdown) = (Arc::clone(self), self.shared.shutdown.clone());
-        let shared = Arc::clone(&self.shared);
-        shared.tasks.spawn(async move {
-            let mut namespace = namespace;
-            loop {
-                let rest_ms = namespace.merge_rests_ms();
-                if rest_ms > 0 {
-                    // One that is closed meanwhile is seen to when it is used again.
-                    let handle = Arc::downgrade(&namespace);
-                    drop(namespace);
-                    tokio::select! {
-                        () = sleep_ms(rest_ms) => {}
-                        () = shutdown.triggered() => return,
-                    }
-                    let Some(open) = handle.upgrade() else {
-                        return;
-                    };
-                    namespace = open;
-                } else if !namespace.merge_in_turn().await {
-                    return;
-                }
-            }
-        });
     }
 
     /// As `consider_compaction`, for a view that somebody reads: whoever flushed it merges it first, unless he has died.
     pub(super) fn consider_compaction_later(self: &Arc<Self>, view: &View) {
         let compaction = &self.shared.options.compaction;
-        let is_running = self.compactor.running.load(Ordering::Acquire);
-        if is_running || !compaction.enabled || !view.is_merge_due(&compaction.policy) {
+        if self.compactor.chore.is_running()
+            || !compaction.enabled
+            || !view.is_merge_due(&compaction.policy)
+        {
             return;
         }
         let now = self.shared.clock.monotonic_ms();
         let wait_ms = self.shared.options.claim_patience_ms.max(LOOK_AGAIN_MS);
-        if self.compactor.rest.left_ms(now) < wait_ms {
-            self.compactor.rest.until(now.saturating_add(wait_ms));
+        if self.compactor.chore.rest.left_ms(now) < wait_ms {
+            self.compactor.chore.rest.until(now.saturating_add(wait_ms));
         }
         self.consider_compaction(view);
-    }
-
-    fn merge_rests_ms(&self) -> u64 {
-        let now = self.shared.clock.monotonic_ms();
-        self.compactor.rest.left_ms(now)
     }
 
     /// Makes one merge, after other namespaces of this node; `true` where more may be due.
@@ -150,8 +122,7 @@ impl Namespace {
         let policy = &self.shared.options.compaction.policy;
         if !self.view().is_merge_due(policy) {
             // Done by somebody else meanwhile.
-            self.compactor.running.store(false, Ordering::Release);
-            return false;
+            return self.compactor.chore.end_step(false);
         }
         let merged = tokio::select! {
             // One at a time on a node: each takes a few times a whole segment's memory.
@@ -163,20 +134,22 @@ impl Namespace {
         };
         let mut gone = false;
         match merged {
-            Ok(Merged::Done { .. }) => self.compactor.rest.note_success(),
+            Ok(Merged::Done { .. }) => self.compactor.chore.rest.note_success(),
             // What is due all the same is claimed, or cannot be read: it is looked at again.
             Ok(Merged::Nothing | Merged::Busy) => {
                 let now = self.shared.clock.monotonic_ms();
                 let again_ms = self.shared.options.claim_patience_ms.max(LOOK_AGAIN_MS);
-                self.compactor.rest.until(now.saturating_add(again_ms));
+                self.compactor
+                    .chore
+                    .rest
+                    .until(now.saturating_add(again_ms));
             }
             Err(error) if error.code() == "namespace_not_found" => gone = true,
             Err(error) => self.note_merge_failure(&error),
         }
-        self.compactor.running.store(false, Ordering::Release);
-        // What became due meanwhile is for the same task, unless another was begun since.
+        // What became due meanwhile is for the same task.
         let is_over = gone || shutdown.is_triggered() || !self.view().is_merge_due(policy);
-        !is_over && !self.compactor.running.swap(true, Ordering::AcqRel)
+        self.compactor.chore.end_step(!is_over)
     }
 
     fn note_merge_failure(&self, error: &Error) {
@@ -184,7 +157,7 @@ impl Namespace {
             return;
         }
         let now = self.shared.clock.monotonic_ms();
-        self.compactor.rest.note_failure(now);
+        self.compactor.chore.rest.note_failure(now);
         self.shared.metrics.compaction.failures_total.inc();
         self.shared.note_damage(error);
         tracing::warn!(namespace = %self.name, error = %error.chain(), "segments were not merged");
