@@ -34,6 +34,7 @@ mod segments;
 mod settings;
 mod sparse;
 mod stopped;
+mod tools;
 mod types;
 mod vectors;
 mod writes;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::tools::{by_year, copied, count_of, flush, from, handle, orphans, view, write};
 use super::*;
 use crate::lsm::pick::Policy;
 use crate::lsm::{Entry, SegmentId};
 use crate::namespace::compact::Compacted;
-use crate::namespace::fsck::{self, Finding};
-use crate::namespace::handle::{Namespace, View};
-use crate::query::request::OrderKey;
+use crate::namespace::handle::View;
 use crate::runtime::clock::sleep_ms;
 use crate::store::fault::Point;
 use crate::types::document::{AttributeSpec, SchemaSpec};
@@ -70,14 +69,6 @@ fn by_itself(bucket: &Arc<dyn Bucket>, seed: u64) -> (Engine, Arc<ManualClock>) 
     engine_at(bucket, seed, compaction)
 }
 
-async fn write(engine: &Engine, batch: WriteBatch) {
-    engine.write(&name(), batch, None).await.expect("a commit");
-}
-
-async fn flush(engine: &Engine) {
-    engine.flush(&name()).await.expect("a flush");
-}
-
 async fn compact(engine: &Engine) -> Compacted {
     let compacted = engine.compact(&name(), true).await;
     compacted.expect("a merge")
@@ -99,32 +90,10 @@ async fn library(engine: &Engine) {
     write(engine, delete(&[125, 0, 119])).await;
 }
 
-fn from(year: i64) -> Query {
-    Query {
-        filter: Some(Filter::Compare {
-            attribute: "year".to_owned(),
-            op: CompareOp::Gte,
-            value: RawValue::Int(year),
-        }),
-        ..all()
-    }
-}
-
-fn by_year() -> Query {
-    Query {
-        rank_by: RankBy::Order(vec![OrderKey {
-            attribute: "year".to_owned(),
-            descending: true,
-        }]),
-        limit: 25,
-        ..all()
-    }
-}
-
 /// What queries say, as text.
 async fn answers(engine: &Engine) -> String {
     let mut text = String::new();
-    for query in [from(1_915), from(1_950), by_year(), all()] {
+    for query in [from(1_915), from(1_950), by_year(true, 25), all()] {
         let reply = engine.query(&name(), query).await.expect("a reply");
         text += &format!("{:?}\n", reply.rows);
     }
@@ -132,41 +101,9 @@ async fn answers(engine: &Engine) -> String {
     text + &format!("{} rows", told.rows)
 }
 
-async fn handle(engine: &Engine) -> Arc<Namespace> {
-    let open = engine.registry.find(&name()).await.expect("an answer");
-    open.expect("it is there")
-}
-
-async fn view(engine: &Engine) -> Arc<View> {
-    let view = handle(engine).await.view_at(Consistency::Strong).await;
-    view.expect("a view")
-}
-
 async fn segments(engine: &Engine) -> Vec<SegmentId> {
     let view = view(engine).await;
     view.state.segments.iter().map(|one| one.id).collect()
-}
-
-async fn count_of(bucket: &Arc<dyn Bucket>, part: &str) -> usize {
-    let listed = bucket.list("ns/", None, None).await.expect("a listing");
-    let found = listed.iter().filter(|object| object.key.contains(part));
-    found.count()
-}
-
-/// Checks the store: nothing is damaged; gives the orphans.
-async fn orphans(bucket: &Arc<dyn Bucket>) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut tell = |finding: &Finding| {
-        if let Finding::Orphan { object, .. } = finding {
-            found.push(object.clone());
-        }
-    };
-    let clock = Arc::new(ManualClock::new(Timestamp(0)));
-    let (entropy, only) = (Arc::new(SeededEntropy::new(9)), name());
-    let checked = fsck::check(Arc::clone(bucket), clock, entropy, Some(&only), &mut tell).await;
-    let checked = checked.expect("it answers");
-    assert!(checked.is_clean(), "{checked:?}");
-    found
 }
 
 /// The files of the segments of a view.
@@ -181,16 +118,6 @@ async fn only_orphans(bucket: &Arc<dyn Bucket>, known: &[String]) {
     let found = orphans(bucket).await;
     let strange: Vec<_> = found.iter().filter(|key| !known.contains(key)).collect();
     assert!(strange.is_empty(), "{strange:?}");
-}
-
-async fn copied(bucket: &Arc<dyn Bucket>) -> Arc<dyn Bucket> {
-    let copy = memory();
-    for listed in bucket.list("", None, None).await.expect("a listing") {
-        let found = bucket.get(&listed.key).await.expect("it answers");
-        let bytes = found.into_bytes().expect("it is there");
-        copy.put(&listed.key, bytes).await.expect("a put");
-    }
-    copy
 }
 
 #[tokio::test(start_paused = true)]
@@ -339,12 +266,12 @@ async fn segments_without_a_live_row_just_leave() {
     write(&engine, upsert([(20, 20)])).await;
     write(&engine, delete(&[0, 1, 2, 3, 4, 10, 11, 12, 13, 14])).await;
     flush(&engine).await;
-    let files = count_of(&bucket, "/seg/").await;
+    let files = count_of(&*bucket, "/seg/").await;
     let compacted = compact(&engine).await;
     assert_eq!(compacted.reason, Some("deleted_rows"));
     assert_eq!((compacted.removed_rows, compacted.segments_after), (10, 1));
     assert_eq!(
-        count_of(&bucket, "/seg/").await,
+        count_of(&*bucket, "/seg/").await,
         files,
         "nothing was written"
     );

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::tools::{by_year, count_of};
 use super::*;
 use crate::lsm::Rotation;
 use crate::namespace::{EngineOptions, Flushed};
-use crate::query::request::OrderKey;
 use crate::runtime::clock::sleep_ms;
 use crate::store::StoreKind;
 use crate::store::dated::Dated;
@@ -51,13 +51,6 @@ fn small_blocks() -> EngineOptions {
     }
 }
 
-/// How many objects of all namespaces have this part in their key.
-async fn count_of(bucket: &dyn Bucket, part: &str) -> usize {
-    let listed = bucket.list("ns/", None, None).await.expect("a listing");
-    let found = listed.iter().filter(|object| object.key.contains(part));
-    found.count()
-}
-
 fn after_1950() -> Query {
     Query {
         filter: Some(Filter::Compare {
@@ -84,17 +77,6 @@ fn nearest(limit: usize) -> Query {
     }
 }
 
-fn by_year() -> Query {
-    Query {
-        rank_by: RankBy::Order(vec![OrderKey {
-            attribute: "year".to_owned(),
-            descending: true,
-        }]),
-        limit: 7,
-        ..all()
-    }
-}
-
 #[tokio::test]
 async fn flush_changes_nothing_that_a_query_sees() {
     let bucket = memory();
@@ -108,7 +90,7 @@ async fn flush_changes_nothing_that_a_query_sees() {
         churn(writer, &mut model, round, 30).await;
         let answers = |engine: Engine| async move {
             let mut answers = Vec::new();
-            for query in [all(), after_1950(), nearest(5), by_year()] {
+            for query in [all(), after_1950(), nearest(5), by_year(true, 7)] {
                 let reply = engine.query(&name(), query).await.expect("a reply");
                 answers.push(reply.rows);
             }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::tools::{by_year, copied, count_of, flush, from, orphans, view, write};
 use super::*;
 use crate::index::Indexed;
-use crate::namespace::fsck::{self, Finding};
-use crate::namespace::handle::View;
-use crate::query::request::{Aggregate, Ask, Fold, GroupBy, OrderKey, Paging, Questions};
+use crate::query::request::{Aggregate, Ask, Fold, GroupBy, Paging, Questions};
 use crate::runtime::clock::sleep_ms;
 use crate::store::fault::Point;
 use crate::types::document::{AttributeSpec, DeleteByFilter, SchemaSpec};
@@ -36,14 +35,6 @@ fn years(filterable: bool) -> SchemaSpec {
     }
 }
 
-async fn write(engine: &Engine, batch: WriteBatch) {
-    engine.write(&name(), batch, None).await.expect("a commit");
-}
-
-async fn flush(engine: &Engine) {
-    engine.flush(&name()).await.expect("a flush");
-}
-
 async fn make_filterable(engine: &Engine) {
     let changed = engine.update_schema(&name(), years(true)).await;
     changed.expect("a commit");
@@ -62,28 +53,6 @@ async fn library(engine: &Engine) {
     flush(engine).await;
     write(engine, upsert([(61, 1_999), (200, 1_905)])).await;
     write(engine, delete(&[125])).await;
-}
-
-fn from(year: i64) -> Query {
-    Query {
-        filter: Some(Filter::Compare {
-            attribute: "year".to_owned(),
-            op: CompareOp::Gte,
-            value: RawValue::Int(year),
-        }),
-        ..all()
-    }
-}
-
-fn by_year() -> Query {
-    Query {
-        rank_by: RankBy::Order(vec![OrderKey {
-            attribute: "year".to_owned(),
-            descending: true,
-        }]),
-        limit: 25,
-        ..all()
-    }
 }
 
 fn counts() -> Questions {
@@ -107,18 +76,12 @@ fn counts() -> Questions {
 /// What queries that need the index say, as text.
 async fn answers(engine: &Engine) -> String {
     let mut text = String::new();
-    for query in [from(1_905), from(1_950), by_year(), all()] {
+    for query in [from(1_905), from(1_950), by_year(true, 25), all()] {
         let reply = engine.query(&name(), query).await.expect("a reply");
         text += &format!("{:?}\n", reply.rows);
     }
     let counted = engine.ask(&name(), &counts()).await.expect("a reply");
     text + &format!("{:?}", counted.found)
-}
-
-async fn view(engine: &Engine) -> Arc<View> {
-    let open = engine.registry.find(&name()).await.expect("an answer");
-    let open = open.expect("it is there");
-    open.view_at(Consistency::Strong).await.expect("a view")
 }
 
 /// How many segments lack an index, by what their index files say.
@@ -132,31 +95,6 @@ async fn lacking(engine: &Engine) -> usize {
     }
     assert_eq!(year.filterable && lacking > 0, view.lacks_index());
     lacking
-}
-
-async fn count_of(bucket: &Arc<dyn Bucket>, part: &str) -> usize {
-    let listed = bucket.list("ns/", None, None).await.expect("a listing");
-    let found = listed.iter().filter(|object| object.key.contains(part));
-    found.count()
-}
-
-/// Checks the store: nothing is damaged; gives the orphans.
-async fn orphans(bucket: &Arc<dyn Bucket>) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut tell = |finding: &Finding| {
-        if let Finding::Orphan { object, .. } = finding {
-            found.push(object.clone());
-        }
-    };
-    let (clock, entropy) = (
-        Arc::new(ManualClock::new(Timestamp(0))),
-        Arc::new(SeededEntropy::new(9)),
-    );
-    let only = name();
-    let checked = fsck::check(Arc::clone(bucket), clock, entropy, Some(&only), &mut tell).await;
-    let checked = checked.expect("it answers");
-    assert!(checked.is_clean(), "{checked:?}");
-    found
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,7 +129,7 @@ async fn attribute_made_filterable_is_indexed_by_itself_and_answers_stay() {
     let stats = &view(&engine).await.state.segments[2].stats;
     assert_eq!(stats.attributes.len(), 1, "it may be passed over");
     // Both engines were free at the same moment: a claim keeps one from the other's work.
-    let files = count_of(&bucket, ".idx").await;
+    let files = count_of(&*bucket, ".idx").await;
     assert_eq!(files, 3 + 3);
     orphans(&bucket).await;
     let asked = Arc::new(Counting::new(Arc::clone(&bucket)));
@@ -209,7 +147,7 @@ async fn index_that_a_dead_engine_left_is_built_by_the_next_that_is_asked() {
     drop(first);
     for lost in ["the commit", "the upload"] {
         let bucket = copied(&bucket).await;
-        let before = count_of(&bucket, ".idx").await;
+        let before = count_of(&*bucket, ".idx").await;
         // Creates of the schema, the claim, the index file, the commit.
         let from = if lost == "the commit" { 4 } else { 3 };
         let script = (from..90).map(|nth| (nth, CreateFault::Refuse));
@@ -218,7 +156,7 @@ async fn index_that_a_dead_engine_left_is_built_by_the_next_that_is_asked() {
         make_filterable(&dead).await;
         sleep_ms(SETTLED_MS).await;
         let uploads = usize::from(lost == "the commit");
-        assert_eq!(count_of(&bucket, ".idx").await, before + uploads, "{lost}");
+        assert_eq!(count_of(&*bucket, ".idx").await, before + uploads, "{lost}");
         let expected = answers(&dead).await;
         drop(dead);
         let (next, clock) = engine_at(&bucket, 3);
@@ -241,16 +179,6 @@ async fn index_that_a_dead_engine_left_is_built_by_the_next_that_is_asked() {
         let found = orphans(&bucket).await;
         assert_eq!(found.len(), uploads, "{lost}: {found:?}");
     }
-}
-
-async fn copied(bucket: &Arc<dyn Bucket>) -> Arc<dyn Bucket> {
-    let copy = memory();
-    for listed in bucket.list("", None, None).await.expect("a listing") {
-        let found = bucket.get(&listed.key).await.expect("it answers");
-        let bytes = found.into_bytes().expect("it is there");
-        copy.put(&listed.key, bytes).await.expect("a put");
-    }
-    copy
 }
 
 #[tokio::test(start_paused = true)]
@@ -345,7 +273,7 @@ async fn builds_of_two_engines_for_one_segment_come_to_one() {
         1,
         "what the slow one uploaded"
     );
-    assert_eq!(count_of(&bucket, ".idx").await, 3 + 3 + 1);
+    assert_eq!(count_of(&*bucket, ".idx").await, 3 + 3 + 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -411,7 +339,7 @@ async fn damaged_documents_keep_their_segment_from_an_index_and_no_other() {
     make_filterable(&engine).await;
     sleep_ms(SETTLED_MS).await;
     assert_eq!(lacking(&engine).await, 1);
-    let slots = count_of(&bucket, "/wal/").await;
+    let slots = count_of(&*bucket, "/wal/").await;
     let failures = || engine.shared.metrics.index_build.failures_total.get();
     assert_eq!(failures(), 1);
     // Ten minutes of queries: tried again now and then, and nothing is claimed for it.
@@ -421,7 +349,7 @@ async fn damaged_documents_keep_their_segment_from_an_index_and_no_other() {
         clock.advance_ms(1_000);
     }
     assert!((3..20).contains(&failures()), "{}", failures());
-    assert_eq!(count_of(&bucket, "/wal/").await, slots);
+    assert_eq!(count_of(&*bucket, "/wal/").await, slots);
 }
 
 #[tokio::test(start_paused = true)]
@@ -456,7 +384,10 @@ async fn query_that_would_look_at_too_many_rows_one_by_one_is_refused_until_the_
     let asked = async |engine: &Engine| {
         vec![
             engine.query(&name(), few(from(3))).await.map(drop),
-            engine.query(&name(), few(by_year())).await.map(drop),
+            engine
+                .query(&name(), few(by_year(true, 25)))
+                .await
+                .map(drop),
             engine.ask(&name(), &counts()).await.map(drop),
             engine.write(&name(), by_filter(), None).await.map(drop),
         ]

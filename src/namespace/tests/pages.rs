@@ -1,30 +1,12 @@
 //! Pages of one state, on the node that began them and on any other; states of the past.
 
+use super::tools::{by_year, count_of, flush, write};
 use super::*;
 use crate::lsm::Rotation;
 use crate::query::cursor::Cursor;
 use crate::query::reply::Answers;
-use crate::query::request::{Aggregate, AsOf, Ask, Fold, GroupBy, OrderKey, Paging, Questions};
+use crate::query::request::{Aggregate, AsOf, Ask, Fold, GroupBy, Paging, Questions};
 use crate::types::WalSeq;
-
-async fn write(engine: &Engine, batch: WriteBatch) -> WalSeq {
-    let written = engine.write(&name(), batch, None).await;
-    written.expect("a commit").seq
-}
-
-async fn flush(engine: &Engine) {
-    engine.flush(&name()).await.expect("a flush");
-}
-
-fn by_year(descending: bool) -> Query {
-    Query {
-        rank_by: RankBy::Order(vec![OrderKey {
-            attribute: "year".to_owned(),
-            descending,
-        }]),
-        ..all()
-    }
-}
 
 fn page(query: Query, limit: usize, cursor: Option<Cursor>) -> Questions {
     let paging = match &cursor {
@@ -81,7 +63,11 @@ async fn change(engine: &Engine, step: i64) {
 
 #[tokio::test]
 async fn pages_are_of_one_state_whatever_is_written_between_them() {
-    for (query, limit) in [(by_year(false), 7), (by_year(true), 9), (all(), 16)] {
+    for (query, limit) in [
+        (by_year(false, 10_000), 7),
+        (by_year(true, 10_000), 9),
+        (all(), 16),
+    ] {
         let bucket = memory();
         let (a, b) = (engine_on(Arc::clone(&bucket), 1), engine_on(bucket, 2));
         library(&a).await;
@@ -162,7 +148,7 @@ async fn state_of_the_past_is_read_from_the_log_by_a_node_that_never_had_it() {
             3 => write(&writer, delete(&[step % 11])).await,
             _ => write(&writer, upsert([(step % 13, 1_900 + step)])).await,
         };
-        let answers = writer.ask(&name(), &by_year(false).into()).await;
+        let answers = writer.ask(&name(), &by_year(false, 10_000).into()).await;
         seen.push((seq, ids(answers.expect("an answer"))));
         if step % 9 == 8 {
             flush(&writer).await;
@@ -182,7 +168,7 @@ async fn state_of_the_past_is_read_from_the_log_by_a_node_that_never_had_it() {
     let reader = Engine::new(world, options);
     let opened = || metrics.query.past_states_total.get();
     for (seq, expected) in seen.iter().rev().chain(&seen) {
-        let answers = reader.ask(&name(), &at(by_year(false), *seq)).await;
+        let answers = reader.ask(&name(), &at(by_year(false, 10_000), *seq)).await;
         let answers = answers.expect("an answer");
         assert_eq!(answers.coverage.as_of_seq, *seq);
         assert_eq!(ids(answers), *expected, "at {seq}");
@@ -277,11 +263,7 @@ async fn log_of_the_history_stays_and_goes_with_the_next_look_once_that_is_over(
     for step in 0..9 {
         change(&writer, step).await;
     }
-    let slots = async || {
-        let listed = bucket.list("ns/", None, None).await.expect("a listing");
-        let slots = listed.iter().filter(|object| object.key.contains("/wal/"));
-        slots.count()
-    };
+    let slots = async || count_of(&*bucket, "/wal/").await;
     let n_slots = slots().await;
     let past = |seed| {
         let reader = engine_on(Arc::clone(&bucket), seed);

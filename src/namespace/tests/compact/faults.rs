@@ -123,7 +123,7 @@ async fn merge_that_always_fails_is_tried_ever_more_seldom() {
     library(&first).await;
     let expected = answers(&first).await;
     drop(first);
-    let slots = count_of(&bucket, "/wal/").await;
+    let slots = count_of(&*bucket, "/wal/").await;
     let script = (1..10_000).map(|nth| (nth, CreateFault::Refuse));
     let faulty = Arc::new(Faulty::scripted(Arc::clone(&bucket), script));
     let (engine, clock) = by_itself(&(faulty as Arc<dyn Bucket>), 2);
@@ -134,7 +134,7 @@ async fn merge_that_always_fails_is_tried_ever_more_seldom() {
     }
     let failures = engine.shared.metrics.compaction.failures_total.get();
     assert!((3..20).contains(&failures), "{failures}");
-    assert_eq!(count_of(&bucket, "/wal/").await, slots);
+    assert_eq!(count_of(&*bucket, "/wal/").await, slots);
     assert_eq!(answers(&engine).await, expected);
 }
 

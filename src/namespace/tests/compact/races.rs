@@ -132,7 +132,7 @@ async fn flush_whose_segments_are_merged_away_says_it_of_the_output_and_sends_no
         let inputs = files_of(&*view(&engine).await);
         write(&engine, delete(&[1, 11])).await;
         write(&engine, upsert([(2, 2_000), (12, 2_001), (50, 2_002)])).await;
-        let files = count_of(&bucket, ".parquet").await;
+        let files = count_of(&*bucket, ".parquet").await;
         // Its claim is there, and it has found out which segments lost rows.
         let pause = faulty.pause(Point::BeforeCreate, ".parquet");
         let by = if same_engine { &engine } else { &other };
@@ -159,7 +159,7 @@ async fn flush_whose_segments_are_merged_away_says_it_of_the_output_and_sends_no
         // The flush claimed first.
         assert_eq!(shape, [(3, 0), (40, 4)]);
         assert!(state.claims.is_empty());
-        let made = count_of(&bucket, ".parquet").await - files;
+        let made = count_of(&*bucket, ".parquet").await - files;
         assert_eq!(made, 2, "one of the merge, one of the flush");
         flush(&other).await;
         same_everywhere(&bucket, &[&engine, &other], &expected).await;
