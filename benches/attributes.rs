@@ -347,7 +347,7 @@ impl DuckDb {
             println!("SKIPPED duckdb: ELACSYM_TEST_PEER_PYTHON unset");
             return None;
         };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/duckdb_files.py");
+        let script = Path::new("benches/peers/duckdb_files.py");
         let mut child = Command::new(python)
             .arg(script)
             .args(files)

@@ -229,7 +229,7 @@ impl Qdrant {
             return None;
         };
         fs::create_dir(folder).expect("a folder for the peer");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/qdrant.py");
+        let script = Path::new("benches/peers/qdrant.py");
         let mut child = Command::new(python)
             .arg(script)
             .arg(folder)

@@ -231,10 +231,9 @@ impl Golden {
         (self.is_slot() && other.is_slot()) || kind(self) == kind(other)
     }
 
-    /// Where it lies.
+    /// Where it lies: Cargo runs tests in the root of the project.
     pub(crate) fn path(&self) -> String {
-        let root = env!("CARGO_MANIFEST_DIR");
-        format!("{root}/tests/golden/{}/v1.bin", self.object)
+        format!("tests/golden/{}/v1.bin", self.object)
     }
 
     /// Its bytes. A missing one is written only where that is asked for, an existing one never.

@@ -186,12 +186,7 @@ struct Files {
 
 impl Files {
     fn golden() -> Self {
-        let path = |suffix| {
-            format!(
-                "{}/tests/golden/segment/v1.{suffix}",
-                env!("CARGO_MANIFEST_DIR")
-            )
-        };
+        let path = |suffix| format!("tests/golden/segment/v1.{suffix}");
         // Three files of one seal; which is written first does not matter, as a seal is repeatable within
         // one build.
         let footer = goldens::read(&path("footer.json"), || {

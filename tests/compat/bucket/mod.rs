@@ -34,7 +34,7 @@ fn block<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bucket")
+    PathBuf::from("tests/golden/bucket")
 }
 
 impl Golden {
