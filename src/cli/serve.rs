@@ -8,11 +8,11 @@ use tokio::net::TcpListener;
 use super::{demo, wire};
 use crate::access::Keyring;
 use crate::background::{Background, BackgroundOptions};
-use crate::config::{CompactionSettings, Freshness, Settings};
+use crate::config::{CompactionSettings, Freshness, GcSettings, Settings};
 use crate::error::{Error, Result};
 use crate::http::{self, App, router};
 use crate::lsm::{Policy, Rotation};
-use crate::namespace::{Compaction, Engine, EngineOptions, World, WriteLimits};
+use crate::namespace::{Compaction, Engine, EngineOptions, GarbageCollection, World, WriteLimits};
 use crate::runtime::clock::within_ms;
 use crate::runtime::memory::memory_bytes;
 use crate::runtime::shutdown::listen_for_signals;
@@ -142,6 +142,14 @@ fn compaction(settings: &CompactionSettings) -> Compaction {
     }
 }
 
+fn garbage_collection(settings: &GcSettings) -> GarbageCollection {
+    GarbageCollection {
+        enabled: settings.enabled,
+        interval_ms: settings.interval_ms,
+        claim_grace_ms: settings.claim_grace_ms,
+    }
+}
+
 fn engine_options(settings: &Settings) -> EngineOptions {
     EngineOptions {
         always_check_anchor: settings.wal.freshness == Freshness::AlwaysCheck,
@@ -156,6 +164,7 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         history_ms: settings.retention.history_ms,
         claim_patience_ms: settings.flush.claim_patience_ms,
         compaction: compaction(&settings.compaction),
+        gc: garbage_collection(&settings.gc),
         open_namespaces_max: settings.background.open_namespaces_max,
         cache_bytes: settings.cache.memory_bytes_of(memory_bytes()),
         max_concurrent_queries: settings.query.max_concurrent,

@@ -19,8 +19,8 @@ use serde::Serialize;
 pub use load::{load, resolve};
 pub use sections::{
     AuthSettings, BackgroundSettings, CacheSettings, CompactionSettings, ComputeSettings,
-    FlushSettings, LogSettings, QuerySettings, RetentionSettings, ServerSettings, StorageSettings,
-    TailSettings, WalSettings,
+    FlushSettings, GcSettings, LogSettings, QuerySettings, RetentionSettings, ServerSettings,
+    StorageSettings, TailSettings, WalSettings,
 };
 pub use values::{Freshness, KeyDigest, LogFormat, Secret};
 
@@ -47,6 +47,8 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// When segments are merged.
     pub compaction: CompactionSettings,
+    /// When what nothing refers to is deleted.
+    pub gc: GcSettings,
     /// What a node does without being asked.
     pub background: BackgroundSettings,
     /// Memory for what is read from segments.

@@ -234,6 +234,29 @@ impl Default for CompactionSettings {
     }
 }
 
+/// `[gc]`: when objects that nothing refers to any more are deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GcSettings {
+    /// Whether the node deletes them without being asked. Default yes.
+    pub enabled: bool,
+    /// How long after something was replaced they are looked for, and between two looks, milliseconds. Default 15 min:
+    /// two LISTs each, and history keeps them for longer anyway.
+    pub interval_ms: u64,
+    /// How long a flush, a merge or a build may take from one file to the next before what it wrote is taken for garbage,
+    /// milliseconds by the store's clock. Default 1 h: one that lives then works in vain.
+    pub claim_grace_ms: u64,
+}
+
+impl Default for GcSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval_ms: limits::GC_INTERVAL_MS,
+            claim_grace_ms: limits::GC_CLAIM_GRACE_MS,
+        }
+    }
+}
+
 /// `[background]`: what a node does without being asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackgroundSettings {

@@ -167,10 +167,12 @@ pub enum Entry {
         /// Its id.
         id: Id16,
     },
-    /// Blocks up to and including `floor` may be deleted; only `retained` manifests stay.
+    /// Blocks up to and including `floor` may be deleted, and manifests older than the newest in `retained` that are
+    /// not in it.
     Truncate {
-        /// The last block that goes.
-        floor: u64,
+        /// The last block that goes; none where only manifests go.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        floor: Option<u64>,
         /// Manifests that stay.
         retained: Vec<WalSeq>,
     },

@@ -108,6 +108,14 @@ const RULES: &[Rule] = &[
 
 const STEP_RULES: &[StepRule] = &[
     StepRule {
+        name: "manifests that were given up are not retained again",
+        holds: |before, after| {
+            let newest = before.retained.last();
+            let mut added = after.retained.difference(&before.retained);
+            added.all(|seq| newest.is_none_or(|newest| seq > newest))
+        },
+    },
+    StepRule {
         name: "seq rises by one",
         holds: |before, after| after.seq == before.seq.next(),
     },

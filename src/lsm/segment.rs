@@ -54,6 +54,15 @@ impl Segment {
     pub fn live_rows(&self) -> u64 {
         self.rows.saturating_sub(self.deletions.rows)
     }
+
+    /// Its files, and the object with its deletions where there is one.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        let deletions = match &self.deletions.bitmap {
+            BitmapPlace::Stored(object) => Some(object),
+            BitmapPlace::Empty | BitmapPlace::Inline(_) => None,
+        };
+        [&self.parquet, &self.index].into_iter().chain(deletions)
+    }
 }
 
 /// The committed deletions of one segment: of documents deleted or superseded up to `flushed_seq`.

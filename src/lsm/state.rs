@@ -11,7 +11,7 @@ use super::segment::{DeletionUpdate, IndexUpdate, Segment, SegmentId};
 use super::settings;
 use crate::error::{Error, Result};
 use crate::types::settings::Settings;
-use crate::types::{NamespaceSchema, Nonce, SlotName, Timestamp, WalSeq, limits};
+use crate::types::{NamespaceSchema, Nonce, ObjectRef, SlotName, Timestamp, WalSeq, limits};
 
 /// When a block is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -209,6 +209,11 @@ impl State {
             block: block.number,
             idx,
         })
+    }
+
+    /// All objects that it refers to.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.segments.iter().flat_map(|segment| segment.objects())
     }
 
     /// Its settings.
@@ -477,16 +482,35 @@ impl State {
         Applied::Effective
     }
 
-    fn apply_truncate(&mut self, floor: u64, retained: &[WalSeq]) -> Applied {
+    fn apply_truncate(&mut self, floor: Option<u64>, retained: &[WalSeq]) -> Applied {
         let oldest_needed = self.blocks.first().map_or(0, |block| block.number);
-        if floor >= oldest_needed {
+        if floor.is_some_and(|floor| floor >= oldest_needed) {
             return Applied::NoOp("the blocks are still needed");
+        }
+        // What was given up once stays given up, whoever lists it again: its manifest may be gone.
+        let may_stay = |seq: &WalSeq| *seq < self.seq && self.retains(*seq);
+        let retained: BTreeSet<WalSeq> = retained.iter().copied().filter(may_stay).collect();
+        if retained.last() < self.retained.last() {
+            return Applied::NoOp("a newer truncation came first");
         }
         // `floor` names the last block that goes; the state keeps the first that stays. It only rises:
         // a stale truncation is harmless.
-        self.floor = self.floor.max(floor.saturating_add(1));
-        self.retained = retained.iter().copied().collect();
+        if let Some(floor) = floor {
+            self.floor = self.floor.max(floor.saturating_add(1));
+        }
+        self.retained = retained;
         Applied::Effective
+    }
+
+    /// Whether no truncation has given up the manifest of the state at `seq`.
+    pub fn retains(&self, seq: WalSeq) -> bool {
+        let newest = self.retained.last();
+        newest.is_none_or(|newest| seq > *newest) || self.retained.contains(&seq)
+    }
+
+    /// Whether the manifest of the state at `seq` may be deleted: no state to come retains it, or can pin it.
+    pub fn has_given_up(&self, seq: WalSeq) -> bool {
+        !self.retains(seq) && !self.pins.values().any(|pin| pin.at == seq)
     }
 
     fn change_life(&mut self, from: Life, to: Life) -> Applied {

@@ -12,16 +12,21 @@ pub const MANIFESTS_KEPT: usize = 2;
 /// `listed`: all there are with when each was written, newest first, by the same clock as `now`. Who waits longer than
 /// that clock says keeps more, never less than two.
 pub fn retained(listed: &[(WalSeq, Timestamp)], now: Timestamp, history_ms: u64) -> Vec<WalSeq> {
+    let n_kept = match n_young(listed, now, history_ms) {
+        0 => MANIFESTS_KEPT,
+        young => (young + 1).clamp(MANIFESTS_KEPT, limits::HISTORY_MANIFESTS_MAX),
+    };
+    listed.iter().take(n_kept).map(|(seq, _)| *seq).collect()
+}
+
+/// How many manifests, from the newest on, are of the last `history_ms`. Arguments: as of `retained`.
+pub fn n_young(listed: &[(WalSeq, Timestamp)], now: Timestamp, history_ms: u64) -> usize {
     let history_ms = i64::try_from(history_ms).unwrap_or(i64::MAX);
     // Written in the future, by a clock that differs: just now.
     let age_ms = |written: &Timestamp| now.0.saturating_sub(written.0).max(0);
     let is_young = |written: &Timestamp| age_ms(written) < history_ms;
     let young = listed.iter().take_while(|(_, written)| is_young(written));
-    let n_kept = match young.count() {
-        0 => MANIFESTS_KEPT,
-        young => (young + 1).clamp(MANIFESTS_KEPT, limits::HISTORY_MANIFESTS_MAX),
-    };
-    listed.iter().take(n_kept).map(|(seq, _)| *seq).collect()
+    young.count()
 }
 
 /// The last block that may be deleted, or `None`.

@@ -7,26 +7,27 @@ use bytes::Bytes;
 
 use super::handle::Namespace;
 use super::write::Tried;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::path;
 use crate::lsm::truncate::{self, MANIFESTS_KEPT};
 use crate::lsm::{Entry, State};
-use crate::manifest;
 use crate::runtime::{FailPoint, failpoint};
 use crate::store::{GetOutcome, Listed, StoreKind};
-use crate::types::{SlotName, Timestamp, WalSeq};
+use crate::types::{SlotName, WalSeq};
 
 /// How long slots stay after the truncation that gave them up, on stores that are reached over HTTP: by
 /// the store's own clock, longer than any node trusts its proof. Milliseconds.
 const LOG_GRACE_MS: i64 = 60 * 60 * 1_000;
 /// Floors closer together than this wait as one, milliseconds: bounds how many marks there are.
 const FLOOR_STEP_MS: i64 = LOG_GRACE_MS / 60;
+/// Manifests that are given up together where no block is: an entry for each would cost the log more than they take.
+const MANIFESTS_AT_ONCE: usize = 8;
 
 impl Namespace {
     /// Truncates the log as far as the manifests that stay allow, and deletes what may go. A failure is only
     /// told: the next flush goes on.
     pub(super) async fn clean_log(self: &Arc<Self>) {
-        if let Err(error) = self.truncate_log().await {
+        if let Err(error) = self.truncate_log(MANIFESTS_AT_ONCE).await {
             tracing::warn!(namespace = %self.name, error = %error.chain(), "log was not cleaned");
         }
     }
@@ -40,7 +41,7 @@ impl Namespace {
         if truncate::floor_below(alone, state, keep_blocks)
             .is_some_and(|floor| floor >= state.floor)
         {
-            return self.truncate_log().await;
+            return self.truncate_log(MANIFESTS_AT_ONCE).await;
         }
         if bucket.kind() != StoreKind::Http || state.floor == 0 {
             return Ok(());
@@ -51,12 +52,13 @@ impl Namespace {
             .first()
             .and_then(|listed| path::parse_slot(self.id(), &listed.key).ok());
         match first {
-            Some(slot) if slot.block < state.floor => self.truncate_log().await,
+            Some(slot) if slot.block < state.floor => self.truncate_log(MANIFESTS_AT_ONCE).await,
             _ => Ok(()),
         }
     }
 
-    async fn truncate_log(self: &Arc<Self>) -> Result<()> {
+    /// As `clean_log`. Manifests are given up so many at once, at least: each time costs the log a slot.
+    pub(super) async fn truncate_log(self: &Arc<Self>, at_once: usize) -> Result<()> {
         let listed = self.manifests().await?;
         let mut protected = Vec::with_capacity(MANIFESTS_KEPT + 1);
         for (seq, _) in &listed {
@@ -80,70 +82,42 @@ impl Namespace {
         }
         let mut retained: BTreeSet<WalSeq> = retained.into_iter().collect();
         retained.extend([newest, second]);
-        let floor = self.raise_floor(&protected, &retained).await?;
         let before = listed.iter().map(|(seq, _)| *seq);
         let before = before.filter(|seq| *seq < second && !retained.contains(seq));
-        self.delete_manifests(before).await?;
+        let before: Vec<WalSeq> = before.collect();
+        let floor = self.truncate(&protected, &retained, &before, at_once);
+        let floor = floor.await?;
+        self.delete_manifests(before.into_iter()).await?;
         match self.floor_past_grace(floor).await? {
             0 => Ok(()),
             past => self.delete_blocks_below(past).await,
         }
     }
 
-    /// All manifests there are, with when each was written, newest first.
-    async fn manifests(&self) -> Result<Vec<(WalSeq, Timestamp)>> {
-        let prefix = path::manifest_prefix(self.id());
-        let listed = self.shared.bucket.list(&prefix, None, None).await?;
-        let manifest = |listed: Listed| match path::parse_manifest(self.id(), &listed.key) {
-            Ok(seq) => Some((seq, listed.last_modified)),
-            Err(error) => self.passed_over(&error),
-        };
-        Ok(listed.into_iter().filter_map(manifest).collect())
-    }
-
-    /// Which of these manifests stay for the history.
-    async fn retained(&self, listed: &[(WalSeq, Timestamp)]) -> Result<Vec<WalSeq>> {
-        let history_ms = self.shared.options.history_ms;
-        let now = match history_ms {
-            0 => None,
-            _ => self.store_time().await?,
-        };
-        let now = now.unwrap_or_else(|| self.shared.clock.now());
-        Ok(truncate::retained(listed, now, history_ms))
-    }
-
-    /// The state of a manifest; `None` where it is gone or damaged.
-    async fn readable(&self, seq: WalSeq) -> Result<Option<State>> {
-        match manifest::load_at(&*self.shared.bucket, self.id(), seq).await {
-            Err(error) if error.kind() == ErrorKind::Corrupted => {
-                self.shared.note_damage(&error);
-                Ok(None)
-            }
-            loaded => loaded,
-        }
-    }
-
-    /// Appends a truncation where one is due; gives the first block that stays.
-    async fn raise_floor(
+    /// Appends a truncation where blocks may go, or enough manifests; gives the first block that stays.
+    async fn truncate(
         self: &Arc<Self>,
         protected: &[State],
         retained: &BTreeSet<WalSeq>,
+        before: &[WalSeq],
+        at_once: usize,
     ) -> Result<u64> {
         let mut slot = self.log.lock().await;
         let log = self.take_live_log(&mut slot).await?;
         let (state, keep_blocks) = (Arc::clone(&log.state), self.shared.options.keep_blocks);
         *slot = Some(log);
-        match truncate::floor_below(protected, &state, keep_blocks) {
-            Some(floor) if floor >= state.floor => {
-                let retained = retained.iter().copied().collect();
-                let entry = Entry::Truncate { floor, retained };
-                match self.append_plain(&mut slot, entry).await? {
-                    // The next flush tries again.
-                    Tried::Again => Ok(state.floor),
-                    Tried::Committed(..) => Ok(self.view().state.floor),
-                }
-            }
-            _ => Ok(state.floor),
+        let floor = truncate::floor_below(protected, &state, keep_blocks);
+        let floor = floor.filter(|floor| *floor >= state.floor);
+        let n_given_up = before.iter().filter(|seq| state.retains(**seq)).count();
+        if floor.is_none() && n_given_up < at_once {
+            return Ok(state.floor);
+        }
+        let retained = retained.iter().copied().collect();
+        let entry = Entry::Truncate { floor, retained };
+        match self.append_plain(&mut slot, entry).await? {
+            // The next flush tries again.
+            Tried::Again => Ok(state.floor),
+            Tried::Committed(..) => Ok(self.view().state.floor),
         }
     }
 
@@ -184,21 +158,6 @@ impl Namespace {
         Ok(past)
     }
 
-    /// Tells of an object that is none of ours: it stays, and the others go all the same.
-    fn passed_over<T>(&self, error: &Error) -> Option<T> {
-        tracing::warn!(namespace = %self.name, error = %error.chain(), "object is passed over");
-        None
-    }
-
-    /// The store's own clock.
-    async fn store_time(&self) -> Result<Option<Timestamp>> {
-        let answer = self.shared.bucket.get_range(path::STORE, 0..1).await?;
-        Ok(match answer {
-            GetOutcome::Found(found) => found.store_date,
-            GetOutcome::Missing { store_date } => store_date,
-        })
-    }
-
     /// Deletes blocks in ascending order; in a block the head first, confirmed gone before the rest: a head
     /// that still stands proves that no later slot has been deleted.
     async fn delete_blocks_below(&self, floor: u64) -> Result<()> {
@@ -234,17 +193,6 @@ impl Namespace {
             if deleting.after().await.is_some() {
                 return Err(Error::outcome_unknown("failpoint t2"));
             }
-        }
-        Ok(())
-    }
-
-    /// Deletes those of some manifests that no applied truncation retains any more.
-    async fn delete_manifests(&self, seqs: impl Iterator<Item = WalSeq>) -> Result<()> {
-        let state = Arc::clone(&self.view().state);
-        let pinned = |seq| state.pins.values().any(|pin| pin.at == seq);
-        for seq in seqs.filter(|seq| !state.retained.contains(seq) && !pinned(*seq)) {
-            let key = path::manifest(self.id(), seq);
-            self.shared.bucket.delete(&key).await?;
         }
         Ok(())
     }

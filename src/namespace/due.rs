@@ -250,7 +250,8 @@ impl Engine {
     }
 
     /// Looks, strongly, whether a namespace has rows in no segment, and deletes what is left of its log where it
-    /// has none; indexes that it lacks are built meanwhile; one that is not open is not kept open.
+    /// has none; indexes that it lacks are built meanwhile, and garbage is collected; one that is not open is not kept
+    /// open.
     ///
     /// Errors: `Unavailable`; `Corrupted`. Cancel safe.
     pub async fn look_for_waiting(&self, name: &NamespaceName) -> Result<Option<Waiting>> {
@@ -263,6 +264,7 @@ impl Engine {
         if view.state.life == Life::Live && waits_for(&view).is_none() {
             namespace.clean_rest(&view.state).await?;
         }
+        namespace.collect_soon();
         Ok(waits_for(&view).map(|flushed| Waiting {
             namespace: namespace.id(),
             flushed,

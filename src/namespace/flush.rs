@@ -185,6 +185,7 @@ impl Namespace {
                     let metrics = &self.shared.metrics.flush;
                     metrics.seconds.observe(elapsed_ms as f64 / 1_000.0);
                     self.clean_log().await;
+                    self.consider_collection();
                     return Ok(flushed);
                 }
             }

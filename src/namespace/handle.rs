@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::Shared;
+use super::collect::Collector;
 use super::compact::Compactor;
 use super::deaths::Deaths;
 use super::due::Waits;
@@ -153,6 +154,7 @@ pub(crate) struct Namespace {
     pub(crate) flusher: Flusher,
     pub(crate) builder: Builder,
     pub(crate) compactor: Compactor,
+    pub(crate) collector: Collector,
     pub(super) waits: Waits,
     /// The slot at which the log could not be read on: nothing is appended before it reads well.
     stopped: Mutex<Option<SlotName>>,
@@ -180,6 +182,7 @@ impl Namespace {
             flusher: Flusher::default(),
             builder: Builder::default(),
             compactor: Compactor::default(),
+            collector: Collector::default(),
             waits: Waits::default(),
             stopped: Mutex::default(),
             proven_at_ms: AtomicU64::new(began_ms),

@@ -116,6 +116,7 @@ impl Namespace {
         }
         if let Some(state) = newest {
             self.put_manifest(&state).await;
+            self.consider_collection();
         }
         match damage {
             Some(damage) => Err(damage),

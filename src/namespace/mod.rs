@@ -6,6 +6,7 @@
 pub mod bind;
 mod claims;
 mod clean;
+mod collect;
 mod compact;
 mod deaths;
 pub mod describe;
@@ -14,6 +15,7 @@ mod flush;
 pub mod fsck;
 mod handle;
 mod index_build;
+mod manifests;
 mod name;
 mod open;
 mod options;
@@ -54,10 +56,11 @@ use crate::types::{
 };
 use crate::wal::Wal;
 
+pub use collect::Collected;
 pub use compact::Compacted;
 pub use due::{Attended, DirtyNote, OpenTail, Waiting};
 pub use flush::Flushed;
-pub use options::{Compaction, EngineOptions, WriteLimits};
+pub use options::{Compaction, EngineOptions, GarbageCollection, WriteLimits};
 
 use describe::{Description, Health, NamespacePage};
 use due::DirtyNotes;
@@ -121,6 +124,8 @@ pub(crate) struct Shared {
     index_builds: Semaphore,
     /// The turn to merge segments.
     compactions: Semaphore,
+    /// The turn to collect garbage.
+    collections: Semaphore,
     /// Blocks of segments.
     pub(crate) cache: Arc<BlockCache>,
     /// Triggered once the node drains: nothing new is begun in the background then.
@@ -199,6 +204,7 @@ impl Engine {
             index_builds: Semaphore::new(1),
             past: PastViews::new(options.node_tail_bytes / PAST_SHARE),
             compactions: Semaphore::new(1),
+            collections: Semaphore::new(1),
             options,
         });
         Self {
@@ -421,6 +427,16 @@ impl Engine {
     pub async fn compact(&self, name: &NamespaceName, if_needed: bool) -> Result<Compacted> {
         let namespace = self.find(name).await?;
         self.on_a_task(async move { namespace.compact(if_needed).await })
+            .await
+    }
+
+    /// Deletes what nothing refers to any more in a namespace, or with `dry_run` only tells of it.
+    ///
+    /// Errors: `NotFound`, `Unavailable`; `Corrupted` naming a manifest that cannot be read. Nothing that is needed is
+    /// deleted in any case. Cancel safe: a pass that has begun goes on.
+    pub async fn collect(&self, name: &NamespaceName, dry_run: bool) -> Result<Collected> {
+        let namespace = self.find(name).await?;
+        self.on_a_task(async move { namespace.collect(dry_run).await })
             .await
     }
 

@@ -31,6 +31,8 @@ pub struct EngineOptions {
     pub claim_patience_ms: u64,
     /// When segments are merged.
     pub compaction: Compaction,
+    /// When what nothing refers to is deleted.
+    pub gc: GarbageCollection,
     /// Open namespaces from which idle ones are closed.
     pub open_namespaces_max: usize,
     /// Memory for blocks and footers of segments, bytes.
@@ -57,6 +59,28 @@ impl Default for Compaction {
         Self {
             enabled: true,
             policy: Policy::default(),
+        }
+    }
+}
+
+/// When what nothing refers to is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GarbageCollection {
+    /// Whether this node does so without being asked.
+    pub enabled: bool,
+    /// How long after something was replaced, and between two passes, milliseconds.
+    pub interval_ms: u64,
+    /// How long a claim may stand without a file of its being written, by the store's clock, milliseconds. A wrong
+    /// guess wastes its worker's work, nothing else.
+    pub claim_grace_ms: u64,
+}
+
+impl Default for GarbageCollection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval_ms: limits::GC_INTERVAL_MS,
+            claim_grace_ms: limits::GC_CLAIM_GRACE_MS,
         }
     }
 }
@@ -98,6 +122,7 @@ impl Default for EngineOptions {
             history_ms: limits::HISTORY_MS,
             claim_patience_ms: limits::CLAIM_PATIENCE_MS,
             compaction: Compaction::default(),
+            gc: GarbageCollection::default(),
             open_namespaces_max: limits::OPEN_NAMESPACES_MAX,
             cache_bytes: limits::TAIL_BYTES_MAX,
             max_concurrent_queries: 64,

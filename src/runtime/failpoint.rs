@@ -42,6 +42,8 @@ pub enum FailPoint {
     K2,
     /// Encloses the append of a merge's commit.
     K3,
+    /// Encloses the deletion of an object that nothing refers to.
+    G1,
     /// Encloses the append of a truncation.
     T1,
     /// Encloses the deletion of the rest of a block, after its head.
@@ -68,7 +70,7 @@ mod armed {
 
     impl FailPoint {
         /// All of them.
-        pub const ALL: [Self; 18] = [
+        pub const ALL: [Self; 19] = [
             Self::W1,
             Self::W2,
             Self::W3,
@@ -82,6 +84,7 @@ mod armed {
             Self::K1,
             Self::K2,
             Self::K3,
+            Self::G1,
             Self::T1,
             Self::T2,
             Self::N1,
@@ -105,6 +108,7 @@ mod armed {
                 Self::K1 => "k1",
                 Self::K2 => "k2",
                 Self::K3 => "k3",
+                Self::G1 => "g1",
                 Self::T1 => "t1",
                 Self::T2 => "t2",
                 Self::N1 => "n1",

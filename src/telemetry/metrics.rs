@@ -3,6 +3,7 @@
 //! Labels have few values, all of them ours: a namespace, a key or a path of a caller is never one.
 
 mod compaction;
+mod gc;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -11,6 +12,7 @@ use prometheus::{
 };
 
 pub use compaction::CompactionMetrics;
+pub use gc::GcMetrics;
 
 use crate::error::{Error, Result};
 
@@ -43,6 +45,8 @@ pub struct Metrics {
     pub index_build: IndexBuildMetrics,
     /// Merges of segments.
     pub compaction: CompactionMetrics,
+    /// Collecting garbage.
+    pub gc: GcMetrics,
     /// The search for work that other nodes left.
     pub finder: FinderMetrics,
     /// Damaged objects.
@@ -64,6 +68,7 @@ impl Metrics {
             flush: FlushMetrics::new(&mut registrar)?,
             index_build: IndexBuildMetrics::new(&mut registrar)?,
             compaction: CompactionMetrics::new(&mut registrar)?,
+            gc: GcMetrics::new(&mut registrar)?,
             finder: FinderMetrics::new(&mut registrar)?,
             damage: DamageMetrics::new(&mut registrar)?,
             registrar,

@@ -482,7 +482,7 @@ pub(crate) fn truncate_slot() -> Slot {
     Slot {
         header: header(10, 0, 9),
         entry: Entry::Truncate {
-            floor: 3,
+            floor: Some(3),
             retained: vec![WalSeq(5), WalSeq(8)],
         },
         effects: Effects::default(),

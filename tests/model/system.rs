@@ -212,7 +212,13 @@ impl System {
             Op::Truncate => match self.floor(world, &node.state) {
                 Some(floor) => {
                     let retained = Vec::new();
-                    begin_append(node, Entry::Truncate { floor, retained });
+                    begin_append(
+                        node,
+                        Entry::Truncate {
+                            floor: Some(floor),
+                            retained,
+                        },
+                    );
                 }
                 None => node.finish(),
             },

@@ -224,7 +224,9 @@ impl World {
                     self.fail("S5 a claim ended twice");
                 }
             }
-            Entry::Truncate { floor, .. } => self.floors.push((*floor, self.now)),
+            Entry::Truncate {
+                floor: Some(floor), ..
+            } => self.floors.push((*floor, self.now)),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use super::merge::{Input, Output};
 use super::{Namespace, in_vain};
 use crate::error::Result;
-use crate::lsm::{Deletions, Entry, MergeInput, Segment};
+use crate::lsm::{Deletions, Entry, MergeInput, Segment, State};
 use crate::namespace::read::of_segment;
 use crate::types::WalSeq;
 
@@ -15,7 +15,7 @@ use crate::types::WalSeq;
 const TRIES_MAX: u32 = 8;
 
 impl Namespace {
-    /// Puts outputs in the place of inputs.
+    /// Puts outputs in the place of inputs; gives the state that this made.
     ///
     /// Rows of inputs that died since they were read, by the committed deletions of the state it commits on, are deletions of
     /// the outputs. What the tail has killed beyond that is looked up in the outputs as in any segment.
@@ -24,7 +24,7 @@ impl Namespace {
         claim: WalSeq,
         inputs: Vec<Input>,
         outputs: &[Output],
-    ) -> Result<()> {
+    ) -> Result<Arc<State>> {
         let mut known: Vec<(u32, RoaringBitmap)> = inputs
             .into_iter()
             .map(|input| (input.segment.deletions.generation, input.gone))
@@ -69,7 +69,7 @@ impl Namespace {
                 outputs: committed,
             };
             match self.commit_claimed(claim, entry).await? {
-                Ok(_) => return Ok(()),
+                Ok(state) => return Ok(state),
                 Err(reason) => last = reason,
             }
             if !self.view().state.claims.contains_key(&claim) {

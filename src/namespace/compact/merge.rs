@@ -68,9 +68,11 @@ impl Namespace {
         metrics
             .written_bytes_total
             .inc_by(outputs.iter().map(files).sum());
-        // No manifest is written: where no history is kept, the newest two are all that reach back, and those of flushes
-        // reach further.
-        self.commit_merge(claim, inputs, &outputs).await?;
+        let state = self.commit_merge(claim, inputs, &outputs).await?;
+        // Its manifest keeps what it made for states of the past, once another merge has replaced that.
+        self.put_manifest(&state).await;
+        self.clean_log().await;
+        self.consider_collection();
         Ok(removed)
     }
 

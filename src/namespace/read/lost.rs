@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::lsm::{BitmapPlace, Segment, SegmentId};
+use crate::lsm::{Segment, SegmentId};
 use crate::namespace::handle::{Namespace, View};
 use crate::query::reply::Degraded;
 
@@ -43,7 +43,8 @@ pub(in crate::namespace) fn judge(error: Error, newest: &Arc<View>) -> Gone {
         return Gone::Replaced(Arc::clone(newest));
     };
     let mut segments = newest.state.segments.iter();
-    let Some(segment) = segments.find(|segment| refers_to(segment, &object)) else {
+    let refers = |segment: &&Arc<Segment>| segment.objects().any(|file| file.path == object);
+    let Some(segment) = segments.find(refers) else {
         return Gone::Replaced(Arc::clone(newest));
     };
     let lost = Error::corrupted(format!(
@@ -55,14 +56,6 @@ pub(in crate::namespace) fn judge(error: Error, newest: &Arc<View>) -> Gone {
     .with_detail("found", "none")
     .with_source(error);
     Gone::Lost(of_segment(lost, segment))
-}
-
-fn refers_to(segment: &Segment, object: &str) -> bool {
-    let deletions = match &segment.deletions.bitmap {
-        BitmapPlace::Stored(file) => Some(file.path.as_str()),
-        BitmapPlace::Empty | BitmapPlace::Inline(_) => None,
-    };
-    segment.parquet.path == object || segment.index.path == object || deletions == Some(object)
 }
 
 /// Says of an error about objects which segment cannot be read for it. Other errors stay as they are.

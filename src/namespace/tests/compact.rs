@@ -14,6 +14,7 @@ use crate::types::document::{AttributeSpec, SchemaSpec};
 use crate::types::{AttributeType, ScalarType, limits};
 
 mod faults;
+mod garbage;
 mod races;
 
 /// Longer than any step of what goes on in the background takes.
@@ -165,27 +166,6 @@ async fn merge_changes_no_answer_on_any_engine() {
     let state = Arc::clone(&view(&engine).await.state);
     assert_eq!(state.segments[0].deletions.rows, 5, "125, 0, 119 and 61, 7");
     orphans(&bucket).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn inputs_are_garbage_and_no_damage_once_no_manifest_names_them() {
-    let bucket = memory();
-    let engine = asked_only(&bucket, 1);
-    library(&engine).await;
-    compact(&engine).await;
-    for id in 300..303 {
-        write(&engine, upsert([(id, id)])).await;
-        flush(&engine).await;
-    }
-    let expected = answers(&engine).await;
-    let orphans = orphans(&bucket).await;
-    let files = |end: &str| orphans.iter().filter(|key| key.ends_with(end)).count();
-    assert_eq!((files(".parquet"), files(".idx")), (5, 5), "{orphans:?}");
-    for orphan in &orphans {
-        bucket.delete(orphan).await.expect("deleted");
-    }
-    assert_eq!(answers(&asked_only(&bucket, 2)).await, expected);
-    assert_eq!(self::orphans(&bucket).await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -282,7 +282,11 @@ async fn log_of_flushed_blocks_is_truncated_and_a_lagging_engine_opens_again() {
     writer.finish().await;
     let slots = count_of(&*bucket, "/wal/").await;
     assert!(slots < 4 * 256, "{slots} slots are left of more than 1,500");
-    assert_eq!(count_of(&*bucket, "/manifest/").await, 2);
+    let manifests = count_of(&*bucket, "/manifest/").await;
+    assert!(
+        (2..=4).contains(&manifests),
+        "{manifests} manifests are left"
+    );
     assert_eq!(rows(&lagging).await, expected(&model));
     lagging
         .write(&name(), upsert([(1, 1)]), None)

@@ -10,7 +10,6 @@ use crate::format::{Effects, Slot, path, wal::Body};
 use crate::lsm::entry::Id16;
 use crate::lsm::state::{BatchFate, Life};
 use crate::lsm::{Applied, Entry, State, settings};
-use crate::manifest::{self, Written};
 use crate::namespace::handle::{Log, Namespace, not_found};
 use crate::namespace::read::{Gone, is_missing, judge};
 use crate::runtime::{FailPoint, failpoint};
@@ -366,17 +365,6 @@ impl Namespace {
         self.shared
             .tasks
             .spawn(async move { namespace.put_manifest(&state).await });
-    }
-
-    /// Writes a manifest; a failure is only told: the log says it all.
-    pub(in crate::namespace) async fn put_manifest(&self, state: &State) {
-        match manifest::write(&*self.shared.bucket, self.id(), &self.name, state).await {
-            Ok(Written::Done) => {}
-            Ok(Written::Diverged) => self.shared.metrics.wal.divergence_alarms_total.inc(),
-            Err(error) => {
-                tracing::warn!(namespace = %self.name, error = %error.chain(), "manifest was not written");
-            }
-        }
     }
 }
 
