@@ -43,6 +43,7 @@ pub(super) struct Finder {
     rounds: u64,
     next_hint_ms: u64,
     next_round_ms: u64,
+    next_reap_ms: u64,
     /// How much later than others this node sees to what it holds itself.
     spread_ms: u64,
 }
@@ -65,6 +66,7 @@ impl Finder {
             rounds: 0,
             next_hint_ms: now,
             next_round_ms: now,
+            next_reap_ms: now,
             spread_ms: 0,
             engine,
             world,
@@ -75,6 +77,7 @@ impl Finder {
         };
         // Nodes that were started together do not ask together.
         finder.next_round_ms = now.saturating_add(finder.below(interval_ms));
+        finder.next_reap_ms = now.saturating_add(finder.below(options.reap_ms));
         finder.spread_ms = finder.draw_spread();
         finder
     }
@@ -206,6 +209,10 @@ impl Finder {
             return;
         }
         self.rounds = self.rounds.saturating_add(1);
+        if self.now() >= self.next_reap_ms {
+            self.next_reap_ms = self.now().saturating_add(self.options.reap_ms);
+            self.engine.reap_soon();
+        }
         self.take_ended();
         match self.list().await {
             Ok(listed) => self.read(&listed).await,

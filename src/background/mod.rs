@@ -27,6 +27,8 @@ pub struct BackgroundOptions {
     pub interval_ms: u64,
     /// Between two sweeps over all names, milliseconds; 0 for never.
     pub sweep_ms: u64,
+    /// Between two looks for dropped namespaces to remove, milliseconds.
+    pub reap_ms: u64,
     /// Without use for so long, a namespace with nothing to flush is closed, milliseconds; 0 for never.
     pub idle_ms: u64,
     /// How old rows may become before they are flushed, milliseconds: the engine's own.
@@ -39,6 +41,7 @@ impl Default for BackgroundOptions {
             find: true,
             interval_ms: limits::FIND_INTERVAL_MS,
             sweep_ms: limits::SWEEP_MS,
+            reap_ms: limits::GC_INTERVAL_MS,
             idle_ms: limits::IDLE_MS,
             flush_age_ms: limits::FLUSH_AGE_MS,
         }

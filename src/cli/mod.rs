@@ -4,7 +4,9 @@
 
 mod demo;
 mod doctor;
+mod engine;
 mod fsck;
+mod gc;
 mod inspect;
 mod serve;
 mod wire;
@@ -33,6 +35,8 @@ enum Command {
     Inspect(InspectArgs),
     /// Read and hash everything that is stored again, and tell what is damaged, missing or of no use; changes nothing
     Fsck(FsckArgs),
+    /// Delete what nothing refers to any more, and what is left of deleted namespaces; or only tell what would go
+    Gc(GcArgs),
     /// Check the settings and that the store keeps every law Elacsym needs; remove leftovers of crashes
     Doctor(SettingsArgs),
 }
@@ -79,6 +83,17 @@ struct FsckArgs {
     namespace: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct GcArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Print the keys of what would be deleted; delete nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Namespace to collect the garbage of; default all, and deleted ones
+    namespace: Option<String>,
+}
+
 impl SettingsArgs {
     fn load(&self, flags: &[(&str, &Option<String>)]) -> Result<Settings> {
         let mut overrides = Vec::new();
@@ -114,6 +129,10 @@ pub fn run() -> ExitCode {
             .settings
             .load(&[])
             .and_then(|settings| fsck::fsck(&settings, args.namespace.as_deref())),
+        Command::Gc(args) => args
+            .settings
+            .load(&[])
+            .and_then(|settings| gc::gc(&settings, args.namespace.as_deref(), args.dry_run)),
         Command::Doctor(args) => args
             .load(&[])
             .and_then(|settings| doctor::doctor(&settings)),

@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::{demo, wire};
+use super::{demo, engine, wire};
 use crate::access::Keyring;
 use crate::background::{Background, BackgroundOptions};
-use crate::config::{CompactionSettings, Freshness, GcSettings, Settings};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::http::{self, App, router};
-use crate::lsm::{Policy, Rotation};
-use crate::namespace::{Compaction, Engine, EngineOptions, GarbageCollection, World, WriteLimits};
+use crate::namespace::Engine;
 use crate::runtime::clock::within_ms;
-use crate::runtime::memory::memory_bytes;
 use crate::runtime::shutdown::listen_for_signals;
 use crate::runtime::tasks::Tasks;
-use crate::runtime::{ComputePool, MemoryBudget, Shutdown, failpoint};
+use crate::runtime::{MemoryBudget, Shutdown, failpoint};
 use crate::store;
 use crate::telemetry::log;
 
@@ -38,16 +36,8 @@ pub(super) fn serve(settings: Settings, with_demo: bool) -> Result<()> {
 async fn run(settings: Settings, with_demo: bool) -> Result<()> {
     let parts = wire::parts(&settings).await?;
     wire::ensure_conformance(&parts).await?;
-    let compute = ComputePool::new(settings.compute.threads)?;
-    let compute = Arc::new(compute.with_background(settings.compute.background_threads)?);
-    let world = World {
-        bucket: Arc::clone(&parts.bucket),
-        clock: Arc::clone(&parts.clock),
-        entropy: Arc::clone(&parts.entropy),
-        compute: Arc::clone(&compute),
-        metrics: Arc::clone(&parts.metrics),
-    };
-    let engine = Engine::new(world.clone(), engine_options(&settings));
+    let world = engine::world(&settings, &parts)?;
+    let engine = Engine::new(world.clone(), engine::options(&settings));
     if with_demo {
         demo::load(&engine).await?;
     }
@@ -72,7 +62,7 @@ async fn run(settings: Settings, with_demo: bool) -> Result<()> {
             settings.server.max_inflight_body_bytes,
             BODY_WAIT_MS,
         ),
-        compute,
+        compute: Arc::clone(&world.compute),
         settings: Arc::new(settings.server.clone()),
         clock: Arc::clone(&parts.clock),
         entropy: Arc::clone(&parts.entropy),
@@ -128,57 +118,13 @@ async fn sweep(url: String) {
     }
 }
 
-fn compaction(settings: &CompactionSettings) -> Compaction {
-    Compaction {
-        enabled: settings.enabled,
-        policy: Policy {
-            fan_in: settings.fan_in,
-            max_segments: settings.max_segments,
-            target_bytes: settings.target_bytes,
-            target_rows: settings.target_rows,
-            dead_percent: settings.dead_percent,
-            dead_rows: settings.dead_rows,
-        },
-    }
-}
-
-fn garbage_collection(settings: &GcSettings) -> GarbageCollection {
-    GarbageCollection {
-        enabled: settings.enabled,
-        interval_ms: settings.interval_ms,
-        claim_grace_ms: settings.claim_grace_ms,
-    }
-}
-
-fn engine_options(settings: &Settings) -> EngineOptions {
-    EngineOptions {
-        always_check_anchor: settings.wal.freshness == Freshness::AlwaysCheck,
-        tail_slow_bytes: settings.tail.slow_bytes,
-        tail_max_bytes: settings.tail.max_bytes,
-        node_tail_bytes: settings.tail.node_bytes_of(memory_bytes()),
-        flush_bytes: settings.flush.bytes,
-        flush_slots: settings.flush.slots,
-        flush_age_ms: settings.flush.age_ms,
-        rotation: Rotation::default(),
-        keep_blocks: settings.flush.keep_blocks,
-        history_ms: settings.retention.history_ms,
-        claim_patience_ms: settings.flush.claim_patience_ms,
-        compaction: compaction(&settings.compaction),
-        gc: garbage_collection(&settings.gc),
-        open_namespaces_max: settings.background.open_namespaces_max,
-        cache_bytes: settings.cache.memory_bytes_of(memory_bytes()),
-        max_concurrent_queries: settings.query.max_concurrent,
-        query_queue_ms: settings.query.max_queue_ms,
-        write_limits: WriteLimits::default(),
-    }
-}
-
 fn background_options(settings: &Settings) -> BackgroundOptions {
     let background = &settings.background;
     BackgroundOptions {
         find: background.find,
         interval_ms: background.interval_ms,
         sweep_ms: background.sweep_ms,
+        reap_ms: settings.gc.interval_ms,
         idle_ms: background.idle_ms,
         flush_age_ms: settings.flush.age_ms,
     }

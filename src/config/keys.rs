@@ -77,6 +77,7 @@ pub(super) const KEYS: &[Key] = keys![
     gc.enabled,
     gc.interval_ms,
     gc.claim_grace_ms,
+    gc.undelete_grace_ms,
     background.find,
     background.interval_ms,
     background.sweep_ms,

@@ -245,6 +245,9 @@ pub struct GcSettings {
     /// How long a flush, a merge or a build may take from one file to the next before what it wrote is taken for garbage,
     /// milliseconds by the store's clock. Default 1 h: one that lives then works in vain.
     pub claim_grace_ms: u64,
+    /// How long a deleted namespace can be had back, milliseconds by the store's clock; then its objects are deleted.
+    /// Default a day: a mistake is seen by then.
+    pub undelete_grace_ms: u64,
 }
 
 impl Default for GcSettings {
@@ -253,6 +256,7 @@ impl Default for GcSettings {
             enabled: true,
             interval_ms: limits::GC_INTERVAL_MS,
             claim_grace_ms: limits::GC_CLAIM_GRACE_MS,
+            undelete_grace_ms: limits::UNDELETE_GRACE_MS,
         }
     }
 }

@@ -143,6 +143,11 @@ pub fn parse_name_key(key: &str) -> Result<(NamespaceName, NameKey)> {
     Ok((name, NameKey::Record(k)))
 }
 
+/// All objects of a namespace but its name and its marks.
+pub fn all_of(id: NamespaceId) -> String {
+    format!("ns/{id}/")
+}
+
 /// A namespace's permanent birth record.
 pub fn genesis(id: NamespaceId) -> String {
     format!("ns/{id}/genesis")
@@ -289,6 +294,31 @@ pub fn parse_deletions(id: NamespaceId, key: &str) -> Result<(WalSeq, u32)> {
         .and_then(parse_pair)
         .filter(|(claim, attempt)| deletions(id, *claim, *attempt) == key)
         .ok_or_else(|| Error::corrupted(format!("object `{key}` holds no deletions")))
+}
+
+/// All marks of dropped namespaces, those dropped first at the beginning.
+pub const DROPPED: &str = "dropped/";
+
+/// The mark of a dropped namespace, which has no bytes: `since` is a moment of the store's clock at its drop, or 0 where
+/// nobody wants it back.
+pub fn dropped(since: Timestamp, id: NamespaceId) -> String {
+    format!("{DROPPED}{:016}-{id}", since.0.max(0))
+}
+
+/// Since when a namespace has been dropped, and which, by the key of its mark.
+pub fn parse_dropped(key: &str) -> Result<(Timestamp, NamespaceId)> {
+    key.strip_prefix(DROPPED)
+        .and_then(|rest| rest.split_once('-'))
+        .and_then(|(since, id)| {
+            let (since, id) = (since.parse().ok()?, id.parse().ok()?);
+            Some((Timestamp(since), NamespaceId(id)))
+        })
+        .filter(|(since, id)| dropped(*since, *id) == key)
+        .ok_or_else(|| {
+            Error::corrupted(format!(
+                "object `{key}` is not the mark of a dropped namespace"
+            ))
+        })
 }
 
 /// All dirty hints, oldest hour first.

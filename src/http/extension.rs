@@ -31,7 +31,7 @@ pub(super) async fn flush(
     Ok(Json(reply).into_response())
 }
 
-/// What `compact` is told by its address.
+/// What an operation is told by its address.
 pub(super) type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// `POST /v1/namespaces/{ns}/compact`: merges segments and waits for it.
@@ -41,7 +41,7 @@ pub(super) async fn compact(
     Namespace(name): Namespace,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let if_needed = if_needed(parameters)?;
+    let if_needed = flag(parameters, "if_needed")?;
     let compacted = state.engine.compact(&name, if_needed).await?;
     let reply = json!({
         "status": "OK",
@@ -55,27 +55,35 @@ pub(super) async fn compact(
     Ok(Json(reply).into_response())
 }
 
-fn if_needed(parameters: Parameters) -> Result<bool, Problem> {
+/// `POST /v1/namespaces/{ns}/undelete`: brings back what was dropped last under the name.
+pub(super) async fn undelete(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+) -> Result<Response, Problem> {
+    state.engine.undelete(&name).await?;
+    Ok(Json(json!({"status": "OK"})).into_response())
+}
+
+/// The one parameter that an address may have, which is true or false; false where it has none.
+pub(super) fn flag(parameters: Parameters, known: &str) -> Result<bool, Error> {
     let Query(parameters) =
         parameters.map_err(|error| Error::invalid("invalid query string").with_source(error))?;
-    let mut if_needed = false;
+    let mut is_set = false;
     for (name, value) in &parameters {
-        if_needed = match (name.as_str(), value.as_str()) {
-            ("if_needed", "true") => true,
-            ("if_needed", "false") => false,
-            ("if_needed", found) => {
+        is_set = match value.as_str() {
+            _ if name != known => {
                 return Err(Error::invalid(format!(
-                    "parameter `if_needed`: expected true or false, found `{found}`"
-                ))
-                .into());
+                    "parameters: expected `{known}`, found `{name}`"
+                )));
             }
-            (found, _) => {
+            "true" => true,
+            "false" => false,
+            found => {
                 return Err(Error::invalid(format!(
-                    "parameters: expected `if_needed`, found `{found}`"
-                ))
-                .into());
+                    "parameter `{known}`: expected true or false, found `{found}`"
+                )));
             }
         };
     }
-    Ok(if_needed)
+    Ok(is_set)
 }

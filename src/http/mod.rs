@@ -75,9 +75,10 @@ pub(super) const METADATA_V2: &str = "/v2/namespaces/{ns}/metadata";
 pub(super) const WARM: &str = "/v1/namespaces/{ns}/hint_cache_warm";
 pub(super) const FLUSH: &str = "/v1/namespaces/{ns}/flush";
 pub(super) const COMPACT: &str = "/v1/namespaces/{ns}/compact";
+pub(super) const UNDELETE: &str = "/v1/namespaces/{ns}/undelete";
 
 /// Every pattern that is served.
-pub(super) const SERVED: [&str; 17] = [
+pub(super) const SERVED: [&str; 18] = [
     LIVEZ,
     READY,
     READYZ,
@@ -95,6 +96,7 @@ pub(super) const SERVED: [&str; 17] = [
     WARM,
     FLUSH,
     COMPACT,
+    UNDELETE,
 ];
 
 /// The API's description as it is checked in: `docs/openapi.json`.
@@ -126,7 +128,8 @@ pub fn router(app: App) -> Router {
         .route(METADATA_V2, get(v2::metadata_v2))
         .route(WARM, get(v2::warm))
         .route(FLUSH, post(extension::flush))
-        .route(COMPACT, post(extension::compact));
+        .route(COMPACT, post(extension::compact))
+        .route(UNDELETE, post(extension::undelete));
     // One layer of all: each layer of a router is a box more that every request clones.
     let around = ServiceBuilder::new()
         .layer(

@@ -17,6 +17,7 @@ use super::dto::settings::parse_settings;
 use super::dto::write::parse_write;
 use super::dto::written::encode_write;
 use super::error::Problem;
+use super::extension::{Parameters, flag};
 use super::extract::{Namespace, Started, idempotency_key, idempotency_text};
 use crate::error::Error;
 use crate::query::reply::Found;
@@ -87,9 +88,16 @@ pub(super) async fn recall(
     Ok(json_bytes(encode_recall(&answers)?))
 }
 
-/// `DELETE /v2/namespaces/{ns}`.
-pub(super) async fn delete(State(state): State<AppState>, Namespace(name): Namespace) -> Answer {
-    state.engine.delete(&name).await?;
+/// `DELETE /v2/namespaces/{ns}`, with `?purge=true` for good.
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+    parameters: Parameters,
+) -> Answer {
+    match flag(parameters, "purge")? {
+        true => state.engine.purge(&name).await?,
+        false => state.engine.delete(&name).await?,
+    }
     Ok(Json(json!({"status": "OK"})).into_response())
 }
 

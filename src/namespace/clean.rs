@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Shared;
 use super::handle::Namespace;
 use super::write::Tried;
 use crate::error::{Error, Result};
@@ -13,11 +14,11 @@ use crate::lsm::truncate::{self, MANIFESTS_KEPT};
 use crate::lsm::{Entry, State};
 use crate::runtime::{FailPoint, failpoint};
 use crate::store::{GetOutcome, Listed, StoreKind};
-use crate::types::{SlotName, WalSeq};
+use crate::types::{NamespaceId, SlotName, WalSeq};
 
 /// How long slots stay after the truncation that gave them up, on stores that are reached over HTTP: by
 /// the store's own clock, longer than any node trusts its proof. Milliseconds.
-const LOG_GRACE_MS: i64 = 60 * 60 * 1_000;
+pub(super) const LOG_GRACE_MS: i64 = 60 * 60 * 1_000;
 /// Floors closer together than this wait as one, milliseconds: bounds how many marks there are.
 const FLOOR_STEP_MS: i64 = LOG_GRACE_MS / 60;
 /// Manifests that are given up together where no block is: an entry for each would cost the log more than they take.
@@ -32,8 +33,8 @@ impl Namespace {
         }
     }
 
-    /// Deletes what the grace or the history kept when the namespace was last flushed; a namespace that is left alone
-    /// is flushed no more. One request at most where there is nothing to do.
+    /// Deletes what the grace, the history or a death kept when the namespace was last flushed; a namespace that is left
+    /// alone is flushed no more. One request at most where there is nothing to do.
     pub(super) async fn clean_rest(self: &Arc<Self>, state: &State) -> Result<()> {
         let bucket = &*self.shared.bucket;
         let keep_blocks = self.shared.options.keep_blocks;
@@ -43,7 +44,7 @@ impl Namespace {
         {
             return self.truncate_log(MANIFESTS_AT_ONCE).await;
         }
-        if bucket.kind() != StoreKind::Http || state.floor == 0 {
+        if state.floor == 0 {
             return Ok(());
         }
         let prefix = path::wal_prefix(self.id());
@@ -90,7 +91,11 @@ impl Namespace {
         self.delete_manifests(before.into_iter()).await?;
         match self.floor_past_grace(floor).await? {
             0 => Ok(()),
-            past => self.delete_blocks_below(past).await,
+            past => self
+                .shared
+                .delete_blocks_below(self.id(), past)
+                .await
+                .map(drop),
         }
     }
 
@@ -157,18 +162,20 @@ impl Namespace {
         }
         Ok(past)
     }
+}
 
+impl Shared {
     /// Deletes blocks in ascending order; in a block the head first, confirmed gone before the rest: a head
-    /// that still stands proves that no later slot has been deleted.
-    async fn delete_blocks_below(&self, floor: u64) -> Result<()> {
-        let bucket = &*self.shared.bucket;
-        let prefix = path::wal_prefix(self.id());
+    /// that still stands proves that no later slot has been deleted. Gives how many slots were deleted.
+    pub(super) async fn delete_blocks_below(&self, id: NamespaceId, floor: u64) -> Result<u64> {
+        let bucket = &*self.bucket;
+        let prefix = path::wal_prefix(id);
         let mut blocks: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for listed in bucket.list(&prefix, None, None).await? {
-            let slot = match path::parse_slot(self.id(), &listed.key) {
+            let slot = match path::parse_slot(id, &listed.key) {
                 Ok(slot) => slot,
                 Err(error) => {
-                    self.passed_over::<()>(&error);
+                    tracing::warn!(namespace_id = %id, error = %error.chain(), "object is passed over");
                     continue;
                 }
             };
@@ -177,11 +184,12 @@ impl Namespace {
             }
             blocks.entry(slot.block).or_default().push(listed.key);
         }
+        let mut n_deleted = 0;
         for (block, keys) in blocks {
-            let head = path::slot(self.id(), SlotName { block, idx: 0 });
+            let head = path::slot(id, SlotName { block, idx: 0 });
             bucket.delete(&head).await?;
             if let GetOutcome::Found(_) = bucket.get_range(&head, 0..1).await? {
-                return Ok(());
+                return Ok(n_deleted);
             }
             let deleting = failpoint::reach(FailPoint::T2);
             if deleting.before().await.is_some() {
@@ -190,10 +198,11 @@ impl Namespace {
             for key in keys.iter().filter(|key| **key != head) {
                 bucket.delete(key).await?;
             }
+            n_deleted += keys.len() as u64;
             if deleting.after().await.is_some() {
                 return Err(Error::outcome_unknown("failpoint t2"));
             }
         }
-        Ok(())
+        Ok(n_deleted)
     }
 }

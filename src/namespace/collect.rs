@@ -139,6 +139,7 @@ impl Namespace {
         } = self.unreferenced(&state).await?;
         let mut kept: u64 = pending.values().map(|(_, objects)| objects).sum();
         if !dry_run {
+            self.clean_rest(&state).await?;
             self.give_up_claims(&state, &pending).await?;
         }
         if !orphans.is_empty() {

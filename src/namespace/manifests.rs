@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Shared;
 use super::handle::Namespace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::path;
@@ -70,15 +71,27 @@ impl Namespace {
         None
     }
 
-    /// The store's own clock, or this node's where the store has none: then both are of one machine.
+    /// The store's own clock, or this node's where the store has none.
     pub(super) async fn store_time_or_own(&self) -> Result<Timestamp> {
-        let told = self.store_time().await?;
-        Ok(told.unwrap_or_else(|| self.shared.clock.now()))
+        self.shared.store_time_or_own().await
     }
 
     /// The store's own clock.
     pub(super) async fn store_time(&self) -> Result<Option<Timestamp>> {
-        let answer = self.shared.bucket.get_range(path::STORE, 0..1).await?;
+        self.shared.store_time().await
+    }
+}
+
+impl Shared {
+    /// The store's own clock, or this node's where the store has none: then both are of one machine.
+    pub(super) async fn store_time_or_own(&self) -> Result<Timestamp> {
+        let told = self.store_time().await?;
+        Ok(told.unwrap_or_else(|| self.clock.now()))
+    }
+
+    /// The store's own clock.
+    async fn store_time(&self) -> Result<Option<Timestamp>> {
+        let answer = self.bucket.get_range(path::STORE, 0..1).await?;
         Ok(match answer {
             GetOutcome::Found(found) => found.store_date,
             GetOutcome::Missing { store_date } => store_date,

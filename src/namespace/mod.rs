@@ -15,12 +15,14 @@ mod flush;
 pub mod fsck;
 mod handle;
 mod index_build;
+mod lifecycle;
 mod manifests;
 mod name;
 mod open;
 mod options;
 mod quarantine;
 mod read;
+mod reap;
 mod registry;
 mod rest;
 #[cfg(test)]
@@ -30,12 +32,12 @@ mod writable;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::NameRecord;
 use crate::format::{corrupt, path};
 use crate::lsm::Segment;
 use crate::lsm::state::Life;
@@ -61,11 +63,11 @@ pub use compact::Compacted;
 pub use due::{Attended, DirtyNote, OpenTail, Waiting};
 pub use flush::Flushed;
 pub use options::{Compaction, EngineOptions, GarbageCollection, WriteLimits};
+pub use reap::Reaped;
 
 use describe::{Description, Health, NamespacePage};
 use due::DirtyNotes;
 use handle::{Namespace, View, not_found};
-use name::Meaning;
 use quarantine::Quarantine;
 use read::{Answer, Gone, PastViews, RESTARTS_MAX, is_missing};
 use registry::Registry;
@@ -126,6 +128,8 @@ pub(crate) struct Shared {
     compactions: Semaphore,
     /// The turn to collect garbage.
     collections: Semaphore,
+    /// Whether what is left of dropped namespaces is being removed.
+    reaping: AtomicBool,
     /// Blocks of segments.
     pub(crate) cache: Arc<BlockCache>,
     /// Triggered once the node drains: nothing new is begun in the background then.
@@ -205,6 +209,7 @@ impl Engine {
             past: PastViews::new(options.node_tail_bytes / PAST_SHARE),
             compactions: Semaphore::new(1),
             collections: Semaphore::new(1),
+            reaping: AtomicBool::new(false),
             options,
         });
         Self {
@@ -351,25 +356,6 @@ impl Engine {
         self.shared.noted(page)
     }
 
-    /// Drops a namespace: hidden at once on every node. Errors: `NotFound`, `Unavailable`,
-    /// `OutcomeUnknown`.
-    pub async fn delete(&self, name: &NamespaceName) -> Result<()> {
-        for _ in 0..TRIES_MAX {
-            let namespace = self.find(name).await?;
-            // A caller that goes away must not leave the name half dropped.
-            let (engine, dropped) = (self.clone(), Arc::clone(&namespace));
-            let drop = self.on_a_task(async move { engine.drop_namespace(&dropped).await });
-            match drop.await {
-                // Its log had ended before: the name may mean another incarnation by now.
-                Err(error) if error.code() == "namespace_not_found" => {
-                    self.registry.forget(&namespace);
-                }
-                outcome => return outcome,
-            }
-        }
-        Err(restless(name))
-    }
-
     /// Does work that goes on although its caller goes away. Errors: the work's own; `OutcomeUnknown` where it
     /// did not end.
     async fn on_a_task<T: Send + 'static>(
@@ -385,29 +371,6 @@ impl Engine {
             .await
             .unwrap_or_else(|_| Err(Error::outcome_unknown("the work ended before it answered")));
         self.shared.noted(done)
-    }
-
-    async fn drop_namespace(&self, namespace: &Arc<Namespace>) -> Result<()> {
-        namespace.drop_log().await?;
-        self.registry.forget(namespace);
-        // The log has decided; the record makes the name free again. Whoever meets the gap closes it, so
-        // that a failure here is none of the caller's.
-        if let Err(error) = self.record_drop(namespace).await {
-            let (namespace, error) = (&namespace.name, error.chain());
-            tracing::warn!(%namespace, error, "name record of a dropped namespace was not written");
-        }
-        Ok(())
-    }
-
-    async fn record_drop(&self, namespace: &Namespace) -> Result<()> {
-        let bucket = &*self.shared.bucket;
-        let (id, name) = (namespace.id(), &namespace.name);
-        if let Meaning::Live { id: live, next, .. } = name::resolve(bucket, name).await?
-            && live == id
-        {
-            name::put_record(bucket, name, next, NameRecord::Dropped { namespace: id }).await?;
-        }
-        Ok(())
     }
 
     /// Moves all that was acknowledged before this call into segments, and waits for it.

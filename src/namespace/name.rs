@@ -119,6 +119,29 @@ pub(crate) fn newest_record(name: &NamespaceName, listed: &[Listed]) -> Result<u
     Ok(newest)
 }
 
+/// The incarnation that record `k`, which drops one, speaks of. Errors: `Unavailable`; `Corrupted`.
+pub(crate) async fn dropped_by(
+    bucket: &dyn Bucket,
+    name: &NamespaceName,
+    k: u64,
+) -> Result<NamespaceId> {
+    let key = path::name_record(name, k);
+    let decode = |bytes: Bytes| record::decode::<NameRecord>(&key, &bytes);
+    let read = read_proved(&key, || bucket.get(&key), decode);
+    match read.await?.found() {
+        Some(NameRecord::Dropped { namespace }) => Ok(namespace),
+        found => Err(corrupt(
+            &key,
+            "record",
+            "`dropped`",
+            match found {
+                Some(_) => "`created`",
+                None => "none",
+            },
+        )),
+    }
+}
+
 /// Puts record `k` of a name. `Ours`: the name means what the record says.
 pub(crate) async fn put_record(
     bucket: &dyn Bucket,

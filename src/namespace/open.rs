@@ -8,10 +8,11 @@ use super::Shared;
 use super::handle::Log;
 use crate::error::{Error, Result};
 use crate::format::{Slot, path};
+use crate::lsm::state::Life;
 use crate::lsm::{Anchor, Applied, Entry, Rotation, State, Tail};
 use crate::manifest::{self, Origin, Wanted};
 use crate::types::{SlotName, WalSeq};
-use crate::wal::{Advanced, Wal};
+use crate::wal::{Advanced, Proof, Wal};
 
 /// Slots read at once.
 const SLOTS_IN_FLIGHT: usize = 16;
@@ -131,6 +132,14 @@ fn misfit(wal: &Wal, seq: WalSeq, slot: SlotName) -> Error {
 }
 
 async fn open_from(wal: &Wal, base: State, until: WalSeq) -> Result<Opened> {
+    // Nothing after it means anything, and nothing before it need be there.
+    if base.life == Life::Reaped {
+        return Ok(Opened::Is(Log {
+            state: Arc::new(base),
+            tail: Tail::default(),
+            proof: Proof::default(),
+        }));
+    }
     let oldest = base.tail_anchor();
     let below = match read_known(wal, &base).await? {
         Known::All(slots) => slots,

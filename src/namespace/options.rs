@@ -73,6 +73,8 @@ pub struct GarbageCollection {
     /// How long a claim may stand without a file of its being written, by the store's clock, milliseconds. A wrong
     /// guess wastes its worker's work, nothing else.
     pub claim_grace_ms: u64,
+    /// How long a dropped namespace can be had back, by the store's clock, milliseconds.
+    pub undelete_grace_ms: u64,
 }
 
 impl Default for GarbageCollection {
@@ -81,6 +83,7 @@ impl Default for GarbageCollection {
             enabled: true,
             interval_ms: limits::GC_INTERVAL_MS,
             claim_grace_ms: limits::GC_CLAIM_GRACE_MS,
+            undelete_grace_ms: limits::UNDELETE_GRACE_MS,
         }
     }
 }

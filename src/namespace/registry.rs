@@ -18,7 +18,7 @@ use crate::format::{Effects, path, wal as codec};
 use crate::lsm::state::Life;
 use crate::lsm::{Entry, Rotation, State, Tail};
 use crate::store::{Resolved, create_once};
-use crate::types::{NamespaceId, NamespaceName};
+use crate::types::{NamespaceId, NamespaceName, Timestamp};
 use crate::wal::{Appended, Proof, Wal};
 
 /// About the bytes of the records that make a namespace.
@@ -191,6 +191,18 @@ impl Registry {
         }
     }
 
+    /// Opens an incarnation, whatever became of it; the registry does not keep it.
+    pub(crate) async fn open_incarnation(
+        &self,
+        name: &NamespaceName,
+        id: NamespaceId,
+    ) -> Result<Arc<Namespace>> {
+        let (shared, wal) = (Arc::clone(&self.shared), self.shared.wal(id));
+        let began_ms = shared.clock.monotonic_ms();
+        let log = open::open_log(&shared, &wal, None).await?;
+        Ok(Namespace::new(shared, name.clone(), wal, log, began_ms))
+    }
+
     /// Opens what a name means now; `Err` gives the number of the record that would create it.
     async fn resolve_live(
         &self,
@@ -211,7 +223,7 @@ impl Registry {
                 return Ok(Ok(Namespace::new(shared, name, wal, log, began_ms)));
             }
             // Whoever dropped it died before the name's record: finish that, then look again.
-            name::put_record(bucket, name, next, NameRecord::Dropped { namespace: id }).await?;
+            self.shared.record_drop(name, id, next, None).await?;
         }
         Err(Error::unavailable(format!(
             "namespace `{name}` was created and dropped {TRIES_MAX} times meanwhile"
@@ -237,7 +249,11 @@ impl Registry {
                 let (shared, name) = (Arc::clone(&self.shared), name.clone());
                 Ok(Some(Namespace::new(shared, name, wal, log, began_ms)))
             }
-            Resolved::Other(_) => Ok(None),
+            Resolved::Other(_) => {
+                // Nothing will ever name it. Where this fails, an object or two stay for ever.
+                self.shared.mark_dropped(id, Some(Timestamp(0))).await?;
+                Ok(None)
+            }
         }
     }
 }

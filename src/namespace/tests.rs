@@ -20,6 +20,7 @@ use crate::types::{DistanceMetric, DocId, NamespaceName, Timestamp, Value};
 
 mod compact;
 mod degraded;
+mod ended;
 mod fencing;
 mod flush;
 mod freshness;

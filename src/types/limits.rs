@@ -137,6 +137,8 @@ pub const HISTORY_MANIFESTS_MAX: usize = 256;
 pub const GC_INTERVAL_MS: u64 = 15 * 60 * 1_000;
 /// How long a claim may stand without a file of its being written before its files are taken for garbage, milliseconds.
 pub const GC_CLAIM_GRACE_MS: u64 = 60 * 60 * 1_000;
+/// How long a dropped namespace can be had back, milliseconds.
+pub const UNDELETE_GRACE_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Newest blocks of a log that stay although they are flushed.
 pub const KEEP_BLOCKS: u64 = 2;
 /// How long another node's claim to flush is respected at first: longer than most flushes take.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::client::{Client, Values};
 use crate::journal::{Difference, Journal};
 use crate::random::Random;
-use crate::server::{Process, Server, sleep};
+use crate::server::{Process, Server, run, sleep};
 
 const NAMESPACE: &str = "kill";
 const WRITERS: u64 = 4;
@@ -31,8 +31,8 @@ const START_MS_MAX: u64 = 40;
 /// One audit in this many is also made through a process that never served before.
 const COLD_AUDIT_EVERY: u64 = 4;
 
-/// Flushes all the time, short logs, and no respect for the claims of the dead: lives are short here.
-const FLUSHING: [&str; 7] = [
+/// Flushes all the time, short logs, garbage that goes at once, and no respect for the claims of the dead: lives are short here.
+const FLUSHING: [&str; 9] = [
     "flush.age_ms=50",
     "flush.keep_blocks=0",
     "retention.history_ms=0",
@@ -40,6 +40,8 @@ const FLUSHING: [&str; 7] = [
     "compaction.fan_in=3",
     "compaction.max_segments=4",
     "compaction.dead_rows=5",
+    "gc.interval_ms=0",
+    "gc.claim_grace_ms=500",
 ];
 
 #[test]
@@ -151,7 +153,31 @@ fn kill_in_one_directory(kills: u64, random: &mut Random, campaign: &mut Campaig
             }
         }
     }
+    let client = Client::new(&server.url, NAMESPACE);
+    nothing_else_is_left(directory.path(), &client, kills);
     campaign.count(&journals);
+}
+
+/// Collects garbage twice: nothing must be left then that nothing refers to.
+fn nothing_else_is_left(directory: &Path, client: &Client, kills: u64) {
+    if client.read(&[0]).is_none() {
+        return; // No namespace was made.
+    }
+    let url = format!("file://{}", directory.join("data").display());
+    let now = [
+        "retention.history_ms=0",
+        "gc.claim_grace_ms=0",
+        "flush.keep_blocks=0",
+    ];
+    for command in ["gc", "gc", "fsck"] {
+        let mut arguments = vec![command, "--storage-url", &url];
+        arguments.extend(now.iter().flat_map(|setting| ["--set", setting]));
+        let (status, said) = run(directory, &arguments);
+        assert!(status.success(), "{command} after {kills} kills: {said}");
+        let leaks = said.lines().filter(|line| line.starts_with("orphan"));
+        let leaks: Vec<&str> = leaks.collect();
+        assert!(leaks.is_empty(), "after {kills} kills: {leaks:#?}");
+    }
 }
 
 /// Lets all writers write, each on its own connection, for as long as the server is to live, and a reader

@@ -29,6 +29,19 @@ pub(crate) fn sleep(duration: Duration) {
     std::thread::sleep(duration);
 }
 
+/// Runs a command to its end: its status, and what it printed.
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> (ExitStatus, String) {
+    let ended = Command::new(BINARY)
+        .args(arguments)
+        .env_clear()
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary starts");
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status, String::from_utf8_lossy(&said).into_owned())
+}
+
 /// A process that may not serve yet. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {

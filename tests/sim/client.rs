@@ -470,8 +470,12 @@ impl Client {
     async fn drop_namespace(&mut self, namespace: usize) {
         let sent = self.note(format_args!("{} is dropped", NAMESPACES[namespace]));
         let name = name_of(namespace);
+        let purges = self.world.choose(|random| random.below(4) == 0);
         let heard = self
-            .call(async move |engine: Engine| engine.delete(&name).await)
+            .call(async move |engine: Engine| match purges {
+                true => engine.purge(&name).await,
+                false => engine.delete(&name).await,
+            })
             .await;
         let answered = self.note(format_args!("heard {heard:?}"));
         let (answered, heard) = match heard {

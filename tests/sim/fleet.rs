@@ -75,6 +75,15 @@ impl Fleet {
         Node::start(&self.world, &self.store, options, label)
     }
 
+    /// A node beside the fleet that does nothing by itself, and waits for no claim.
+    pub(crate) fn sweeping_node(&self, label: String) -> Arc<Node> {
+        let mut options = self.options;
+        options.background.find = false;
+        options.gc.enabled = false;
+        options.gc.claim_grace_ms = 0;
+        Node::start(&self.world, &self.store, options, label)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.places.lock().len()
     }

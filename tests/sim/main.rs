@@ -40,7 +40,7 @@ const THREADS: usize = 2;
 /// Seeds in which a broken store must have been found out.
 const SEEDS_OF_CONTROL: u64 = 12;
 /// Every fault that must have struck in a run of the usual length.
-const FAULTS: [&str; 33] = [
+const FAULTS: [&str; 36] = [
     "refused",
     "request lost",
     "reply lost",
@@ -74,6 +74,9 @@ const FAULTS: [&str; 33] = [
     "replayed without knowing",
     "filters changed",
     "index built later",
+    "garbage deleted",
+    "garbage at the end",
+    "namespace reaped",
 ];
 
 fn setting(name: &str) -> Option<u64> {

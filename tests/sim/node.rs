@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use elacsym::background::{Background, BackgroundOptions};
 use elacsym::lsm::Rotation;
-use elacsym::namespace::{Compaction, Engine, EngineOptions, World as EngineWorld};
+use elacsym::namespace::{
+    Compaction, Engine, EngineOptions, GarbageCollection, World as EngineWorld,
+};
 use elacsym::runtime::{ComputePool, SeededEntropy};
 use elacsym::store::Bucket;
 use elacsym::store::retry::{RetryPolicy, Retrying};
@@ -131,6 +133,7 @@ pub(crate) struct NodeOptions {
     pub(crate) always_check_anchor: bool,
     pub(crate) flush: FlushOptions,
     pub(crate) compaction: Compaction,
+    pub(crate) gc: GarbageCollection,
     pub(crate) background: BackgroundOptions,
 }
 
@@ -207,6 +210,7 @@ impl Node {
                 keep_blocks: options.flush.keep_blocks,
                 history_ms: options.flush.history_ms,
                 compaction: options.compaction,
+                gc: options.gc,
                 rotation: Rotation {
                     slots_max: options.flush.block_slots,
                     ..Rotation::default()

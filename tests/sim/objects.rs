@@ -1,13 +1,15 @@
-//! What must lie in the store when all is over: every object that the newest state of a log refers to, whole.
+//! What must lie in the store when all is over: every object that the newest state of a log refers to, whole; and,
+//! once garbage was collected, nothing else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use elacsym::error::{Error, Result};
-use elacsym::lsm::{BitmapPlace, Rotation, State};
+use elacsym::lsm::state::Life;
+use elacsym::lsm::{Rotation, State};
 use elacsym::manifest;
-use elacsym::types::{NamespaceId, ObjectRef};
+use elacsym::types::{NamespaceId, NamespaceName, ObjectRef};
 use elacsym::wal::{Advanced, Proof, Wal};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
@@ -19,7 +21,7 @@ use crate::world::World;
 /// How often a log is looked at again that is truncated meanwhile.
 const TRIES_MAX: u32 = 4;
 
-/// Looks at every incarnation, dropped ones too: nothing of them has been given up. `node`'s way to the store
+/// Looks at every incarnation, dropped ones too: nothing of them has been given up before they are gone for ever. `node`'s way to the store
 /// is used, and nothing that it remembers.
 pub(crate) async fn check(world: &World, store: &Store, node: &Node) {
     for id in ids(store) {
@@ -32,9 +34,12 @@ pub(crate) async fn check(world: &World, store: &Store, node: &Node) {
                 continue;
             }
         };
+        if newest.life == Life::Reaped {
+            continue;
+        }
         world.count_many("segment at the end", newest.segments.len() as u64);
         world.count_many("floor at the end", newest.floor);
-        for object in objects_of(&newest) {
+        for object in newest.objects() {
             match store.get(&object.path, u64::MAX) {
                 Some(bytes) => check_one(world, object, &bytes),
                 None => world.alarm(format!(
@@ -46,6 +51,23 @@ pub(crate) async fn check(world: &World, store: &Store, node: &Node) {
     }
 }
 
+/// Collects the garbage of a namespace with all faults over: two passes must leave what is needed, and that alone.
+pub(crate) async fn sweep(world: &World, store: &Store, node: &Node, name: &NamespaceName) {
+    for pass in ["first", "second"] {
+        match node.engine.collect(name, false).await {
+            Ok(collected) => world.count_many("garbage at the end", collected.objects),
+            Err(error) if error.code() == "namespace_not_found" => return,
+            Err(error) => world.alarm(format!("the {pass} pass over `{name}` failed: {error}")),
+        }
+    }
+    let told = node.engine.collect(name, true).await;
+    let left = told.map_or(0, |told| told.objects);
+    if left > 0 {
+        world.alarm(format!("two passes over `{name}` left {left} objects"));
+    }
+    check(world, store, node).await;
+}
+
 fn check_one(world: &World, expected: &ObjectRef, found: &Bytes) {
     world.count("object checked");
     let (bytes, hash) = (found.len() as u64, xxh3_128(found));
@@ -55,17 +77,6 @@ fn check_one(world: &World, expected: &ObjectRef, found: &Bytes) {
             expected.path, expected.bytes, expected.hash
         ));
     }
-}
-
-fn objects_of(state: &State) -> Vec<&ObjectRef> {
-    let mut objects = Vec::new();
-    for segment in &state.segments {
-        objects.extend([&segment.parquet, &segment.index]);
-        if let BitmapPlace::Stored(bitmap) = &segment.deletions.bitmap {
-            objects.push(bitmap);
-        }
-    }
-    objects
 }
 
 fn ids(store: &Store) -> BTreeSet<NamespaceId> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use elacsym::background::BackgroundOptions;
 use elacsym::lsm::Policy;
-use elacsym::namespace::Compaction;
+use elacsym::namespace::{Compaction, GarbageCollection};
 use elacsym::query::request::Consistency;
 use elacsym::runtime::clock::sleep_ms;
 use elacsym::runtime::tasks::Tasks;
@@ -106,6 +106,12 @@ impl Plan {
                     ..Policy::default()
                 },
             };
+            let gc = GarbageCollection {
+                enabled: random.below(5) > 0,
+                interval_ms: [0, 5_000, 900_000][random.below(3) as usize],
+                claim_grace_ms: [1_000, 60_000, HOUR_MS][random.below(3) as usize],
+                undelete_grace_ms: [0, 10_000, 24 * HOUR_MS][random.below(3) as usize],
+            };
             let faults = Faults {
                 per_thousand: if calm { 0 } else { per_thousand },
                 truncate: if calm { 0 } else { truncate },
@@ -118,10 +124,12 @@ impl Plan {
                     always_check_anchor: random.below(4) == 0,
                     flush,
                     compaction,
+                    gc,
                     background: BackgroundOptions {
                         find: true,
                         interval_ms: [30_000, 120_000][random.below(2) as usize],
                         sweep_ms: HOUR_MS,
+                        reap_ms: gc.interval_ms,
                         idle_ms: [2_000, 600_000][random.below(2) as usize],
                         flush_age_ms: flush.age_ms,
                     },
@@ -360,6 +368,20 @@ async fn conclude(
         world.count_many("merges in vain", compaction.failures_total.get());
     }
     objects::check(world, store, &fresh).await;
+    for node in &nodes {
+        let gc = &node.metrics.gc;
+        world.count_many("garbage deleted", gc.deleted_objects_total.get());
+        world.count_many("collection failed", gc.failures_total.get());
+        world.count_many("namespace reaped", gc.reaped_total.get());
+    }
+    if store.broken == Broken::No {
+        // What merges had in hand is done, and no state of the past is kept any more.
+        sleep_ms(SETTLE_MS).await;
+        let sweeper = fleet.sweeping_node("sweeper".to_owned());
+        for name in (0..NAMESPACES.len()).map(name_of).chain([ledger::name()]) {
+            objects::sweep(world, store, &sweeper, &name).await;
+        }
+    }
     let (deleted, void) = store.truncation();
     let after = match store.kind {
         StoreKind::Http => "slot deleted after a grace",

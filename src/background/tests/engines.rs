@@ -325,7 +325,9 @@ async fn idle_node_lists_once_an_interval_and_an_idle_namespace_asks_nothing() {
     let rounds = 30;
     sleep_ms(rounds * INTERVAL_MS).await;
     let asked = node.asked.snapshot() - before;
-    assert_eq!((asked.list, asked.requests()), (rounds, rounds));
+    // And once in a while it looks for namespaces that were deleted.
+    assert!((rounds..=rounds + 1).contains(&asked.list), "{asked:?}");
+    assert_eq!(asked.requests(), asked.list);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::reference;
 use crate::http::{
     COMPACT, EXPLAIN, FLUSH, HEALTH, LIVEZ, METADATA_V1, METADATA_V2, METRICS, NAMESPACE,
-    NAMESPACES, OPENAPI, QUERY, READY, READYZ, RECALL, SCHEMA, WARM,
+    NAMESPACES, OPENAPI, QUERY, READY, READYZ, RECALL, SCHEMA, UNDELETE, WARM,
 };
 
 /// One method of one path.
@@ -52,7 +52,7 @@ const fn post(
     }
 }
 
-const OPERATIONS: [Operation; 20] = [
+const OPERATIONS: [Operation; 21] = [
     get(
         NAMESPACES,
         "list",
@@ -139,6 +139,13 @@ const OPERATIONS: [Operation; 20] = [
         &[],
         "Compacted",
     ),
+    post(
+        UNDELETE,
+        "undelete",
+        "Brings back what was deleted last under the name. Ours.",
+        &[],
+        "Status",
+    ),
     get(LIVEZ, "live", "Whether the process answers.", "Status"),
     get(READY, "ready", "Whether requests can be served.", "Status"),
     get(READYZ, "readyz", "The same.", "Status"),
@@ -209,10 +216,12 @@ fn described(operation: &Operation) -> Value {
                 .push(json!({"name": name, "in": "query", "required": false, "schema": schema}));
         }
     }
-    if operation.path == COMPACT {
-        parameters.push(json!({
-            "name": "if_needed", "in": "query", "required": false, "schema": {"type": "boolean"},
-        }));
+    for (id, flag) in [("compact", "if_needed"), ("delete", "purge")] {
+        if operation.id == id {
+            parameters.push(json!({
+                "name": flag, "in": "query", "required": false, "schema": {"type": "boolean"},
+            }));
+        }
     }
     if operation.id == "write" {
         parameters.push(json!({

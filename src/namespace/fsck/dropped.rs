@@ -29,12 +29,29 @@ impl Checker<'_> {
                 });
                 "its log has no end"
             }
+            Some(newest) if newest.life == Life::Reaped => {
+                let tombstone = path::manifest(id, newest.seq);
+                return self.remains(id, &tombstone).await;
+            }
             Some(_) => "segments of dropped namespaces are not read",
         };
         self.report(Finding::Skipped {
             object: path::segment_prefix(id),
             why: why.to_owned(),
         });
+        Ok(())
+    }
+
+    /// Tells what is left of a namespace that ended for ever, besides what stays.
+    async fn remains(&mut self, id: NamespaceId, tombstone: &str) -> Result<()> {
+        let genesis = path::genesis(id);
+        let listed = self.bucket.list(&path::all_of(id), None, None).await?;
+        for object in listed {
+            if object.key != genesis && object.key != tombstone {
+                let (object, bytes) = (object.key, object.size_bytes);
+                self.report(Finding::Orphan { object, bytes });
+            }
+        }
         Ok(())
     }
 }

@@ -326,8 +326,13 @@ impl Checker<'_> {
             // Perhaps they were replaced meanwhile: the state that is newest now decides.
             let fresh = self.settled(id).await?;
             for (key, needed_by) in &gone {
-                if fresh.references.contains(key) {
+                if fresh.needed.contains(key) {
                     self.missing(key, needed_by);
+                } else if fresh.references.contains(key) {
+                    // Written by a node that had slept, when its state was long past.
+                    let error = format!("no state of the past can be had from it: `{key}` is gone");
+                    let object = needed_by.clone();
+                    self.report(Finding::Advisory { object, error });
                 }
             }
         }

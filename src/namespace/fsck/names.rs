@@ -11,6 +11,8 @@ struct Current {
     name: NamespaceName,
     newest: u64,
     live: Option<(NamespaceId, String)>,
+    /// Incarnations that were dropped and not brought back, with the records that say so.
+    dropped: Vec<(NamespaceId, String)>,
 }
 
 impl Checker<'_> {
@@ -39,6 +41,7 @@ impl Checker<'_> {
                         name,
                         newest: 0,
                         live: None,
+                        dropped: Vec::new(),
                     });
                 }
                 if let Some(open) = current.as_mut() {
@@ -76,10 +79,11 @@ impl Checker<'_> {
             None => self.missing(key, "the listing of names"),
             Some(Err(error)) => self.damaged(key, &error),
             Some(Ok(NameRecord::Created { namespace })) if k % 2 == 1 => {
+                open.dropped.retain(|(id, _)| *id != namespace);
                 open.live = Some((namespace, key.to_owned()));
             }
             Some(Ok(NameRecord::Dropped { namespace })) if k % 2 == 0 => {
-                self.dropped(namespace, key).await?;
+                open.dropped.push((namespace, key.to_owned()));
             }
             Some(Ok(_)) => {
                 let error = "expected odd records to create and even ones to drop".to_owned();
@@ -94,6 +98,9 @@ impl Checker<'_> {
     /// live one, readable or not.
     async fn close(&mut self, name: Option<Current>) -> Result<bool> {
         let Some(name) = name else { return Ok(false) };
+        for (id, record) in &name.dropped {
+            self.dropped(*id, record).await?;
+        }
         if let Some((id, record)) = &name.live {
             if self.only {
                 self.load_markers(Some(*id)).await?;

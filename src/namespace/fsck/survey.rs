@@ -6,6 +6,8 @@ use super::{Checker, Finding, is_verdict};
 use crate::error::{Error, Result};
 use crate::format::references::References;
 use crate::format::{Slot, manifest, path, wal as codec};
+use crate::lsm::state::Life;
+use crate::lsm::truncate::MANIFESTS_KEPT;
 use crate::lsm::{Anchor, Applied, Entry, Rotation, State};
 use crate::store::GetOutcome;
 use crate::types::{NamespaceId, SlotName, WalSeq};
@@ -17,6 +19,9 @@ pub(super) struct Survey {
     pub(super) newest: Option<State>,
     /// What the newest state, the manifests and the log between refer to.
     pub(super) references: References,
+    /// What the present, or a state that must be told, needs of that: manifests before the newest two only tell of
+    /// the past.
+    pub(super) needed: References,
     /// Damage of manifests and slots, told by the caller: an attempt that was overtaken tells nothing.
     pub(super) findings: Vec<Finding>,
     /// Slots that were read.
@@ -44,6 +49,7 @@ impl Checker<'_> {
         let mut survey = Survey {
             newest: None,
             references: References::default(),
+            needed: References::default(),
             findings: Vec::new(),
             seen: BTreeMap::new(),
         };
@@ -53,6 +59,11 @@ impl Checker<'_> {
                 false => Some(survey),
             });
         };
+        if base.life == Life::Reaped {
+            // It stands for all of the log, of which nothing need be there.
+            survey.newest = Some(base);
+            return Ok(Some(survey));
+        }
         let anchor = base.anchor();
         let newest = self.replay(id, base, &mut survey).await?;
         match self.log(id).anchor_holds(anchor).await {
@@ -93,6 +104,7 @@ impl Checker<'_> {
             .list(&path::manifest_prefix(id), None, None)
             .await?;
         let mut newest: Option<State> = None;
+        let mut n_read = 0;
         for object in &listed {
             let key = &object.key;
             let decode = |key: &str, bytes: &[u8]| {
@@ -110,10 +122,21 @@ impl Checker<'_> {
             if let Err(error) = survey.references.add_state(key, &state) {
                 survey.damaged(key, &error);
             }
-            if !self.slots_of(id, key, &state, last, survey).await? {
+            let pins = newest.as_ref().map(|newest: &State| newest.pins.values());
+            let is_pinned = pins.is_some_and(|mut pins| pins.any(|pin| pin.at == state.seq));
+            if n_read < MANIFESTS_KEPT || is_pinned {
+                // What is wrong with it has been told.
+                let _ = survey.needed.add_state(key, &state);
+            }
+            n_read += 1;
+            let is_end = state.life == Life::Reaped;
+            if !is_end && !self.slots_of(id, key, &state, last, survey).await? {
                 return Ok(None);
             }
             newest.get_or_insert(state);
+            if is_end {
+                break;
+            }
         }
         Ok(match (newest, survey.findings.is_empty()) {
             (Some(newest), _) => Some(newest),
@@ -212,9 +235,11 @@ impl Checker<'_> {
                     slot.entry,
                     Entry::Flush { .. } | Entry::Compact { .. } | Entry::IndexBuild { .. }
                 )
-                && let Err(error) = survey.references.add_state(&key, &state)
             {
-                survey.damaged(&key, &error);
+                let _ = survey.needed.add_state(&key, &state);
+                if let Err(error) = survey.references.add_state(&key, &state) {
+                    survey.damaged(&key, &error);
+                }
             }
         }
     }
@@ -233,6 +258,7 @@ impl Checker<'_> {
         let mut noted = Survey {
             newest: None,
             references: References::default(),
+            needed: References::default(),
             findings: Vec::new(),
             seen: BTreeMap::new(),
         };

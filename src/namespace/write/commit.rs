@@ -119,8 +119,12 @@ impl Namespace {
 
     /// The log of a namespace that has not been dropped.
     pub(in crate::namespace) async fn take_live_log(&self, slot: &mut Option<Log>) -> Result<Log> {
+        self.take_log_of(slot, Life::Live).await
+    }
+
+    async fn take_log_of(&self, slot: &mut Option<Log>, life: Life) -> Result<Log> {
         let log = self.take_log(slot).await?;
-        if log.state.life == Life::Live {
+        if log.state.life == life {
             return Ok(log);
         }
         self.publish(&log);
@@ -317,7 +321,8 @@ impl Namespace {
 
     /// Ends this incarnation: the log first, the caller then writes the name's record.
     pub(crate) async fn drop_log(self: &Arc<Self>) -> Result<()> {
-        self.commit_alone(|batch| Entry::Drop { batch }).await?;
+        self.commit_alone(Life::Live, |batch| Entry::Drop { batch })
+            .await?;
         Ok(())
     }
 
@@ -331,14 +336,18 @@ impl Namespace {
             batch,
             settings: settings.clone(),
         };
-        self.commit_alone(entry).await
+        self.commit_alone(Life::Live, entry).await
     }
 
-    /// Commits an entry that is true of any state of a live namespace.
-    async fn commit_alone(self: &Arc<Self>, entry: impl Fn(Id16) -> Entry) -> Result<WalSeq> {
+    /// Commits an entry that is true of any state of a namespace that lives so. Errors: `NotFound` once it does not.
+    pub(in crate::namespace) async fn commit_alone(
+        self: &Arc<Self>,
+        life: Life,
+        entry: impl Fn(Id16) -> Entry,
+    ) -> Result<WalSeq> {
         let mut slot = self.log.lock().await;
         for _ in 0..limits::LOST_SLOTS_MAX {
-            let log = self.take_live_log(&mut slot).await?;
+            let log = self.take_log_of(&mut slot, life).await?;
             *slot = Some(log);
             let batch = Id16(self.shared.entropy.next_u128());
             let entry = entry(batch);

@@ -14,8 +14,10 @@ pub struct GcMetrics {
     pub failures_total: IntCounter,
     /// Objects deleted.
     pub deleted_objects_total: IntCounter,
-    /// Their bytes.
+    /// Their bytes, as far as these were known.
     pub deleted_bytes_total: IntCounter,
+    /// Dropped namespaces that ended for ever.
+    pub reaped_total: IntCounter,
 }
 
 impl GcMetrics {
@@ -36,6 +38,10 @@ impl GcMetrics {
             deleted_bytes_total: registrar.counter(
                 "elacsym_gc_deleted_bytes_total",
                 "Bytes of objects deleted since nothing referred to them.",
+            )?,
+            reaped_total: registrar.counter(
+                "elacsym_gc_reaped_total",
+                "Dropped namespaces that ended for ever.",
             )?,
         })
     }

@@ -11,14 +11,16 @@ use crate::kills::audit;
 use crate::server::{Process, Server};
 use elacsym::runtime::failpoint::VARIABLE;
 
-/// Blocks go as soon as they may; a claim of the dead is soon taken back. Segments are merged all the time.
-pub(super) const FLUSHING: [&str; 6] = [
+/// Blocks go as soon as they may; a claim of the dead is soon taken back. Segments are merged all the time, and
+/// what they were made of goes at once.
+pub(super) const FLUSHING: [&str; 7] = [
     "retention.history_ms=0",
     "flush.keep_blocks=0",
     "flush.claim_patience_ms=200",
     "compaction.fan_in=2",
     "compaction.max_segments=2",
     "compaction.dead_rows=1",
+    "gc.interval_ms=0",
 ];
 /// An id of no journal: there is always something to flush.
 const SPARE_ID: u64 = 1_000_000;

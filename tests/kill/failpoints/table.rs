@@ -221,6 +221,13 @@ pub(super) const CASES: &[Case] = &[
     flushing("k3=error-after@2", Unnoticed, NoneApplied),
     flushing("k3=hang-before@2", Hangs, NoneApplied),
     flushing("k3=hang-after@2", Hangs, NoneApplied),
+    // G1: what nothing refers to, there or gone.
+    flushing("g1=die-before@2", Dies, Any),
+    flushing("g1=die-after@2", Dies, Any),
+    flushing("g1=error-before@2", Unnoticed, NoneApplied),
+    flushing("g1=error-after@2", Unnoticed, NoneApplied),
+    flushing("g1=hang-before@2", HangsBehind, NoneApplied),
+    flushing("g1=hang-after@2", HangsBehind, NoneApplied),
     // T1: nothing is deleted but after it.
     flushing("t1=die-before@1", Dies, Any).from(Long),
     flushing("t1=die-after@1", Dies, Any).from(Long),
