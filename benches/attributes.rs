@@ -172,7 +172,7 @@ fn pairs(rows: &Value, keys: [&str; 2]) -> Vec<Vec<Value>> {
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path());
+    let server = Server::start(folder.path(), &[]);
     if server.cpu().is_none() {
         println!("SKIPPED attributes: this system tells no CPU time by /proc");
         return;

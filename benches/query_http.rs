@@ -32,7 +32,7 @@ const OPEN: [usize; 2] = [1, 16];
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path());
+    let server = Server::start(folder.path(), &[]);
     let Some(_) = server.cpu() else {
         println!("SKIPPED query_http: this system tells no CPU time by /proc");
         return;

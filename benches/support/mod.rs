@@ -26,8 +26,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it over `bucket/` in a folder.
-    pub(crate) fn start(folder: &std::path::Path) -> Self {
+    /// Starts it over `bucket/` in a folder, with settings of its own.
+    pub(crate) fn start(folder: &std::path::Path, settings: &[&str]) -> Self {
         // A port that was free a moment ago.
         let address = std::net::TcpListener::bind("127.0.0.1:0")
             .expect("a port")
@@ -35,6 +35,7 @@ impl Server {
             .expect("an address");
         let child = Command::new(env!("CARGO_BIN_EXE_elacsym"))
             .arg("serve")
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .env("ELACSYM_SERVER__LISTEN", address.to_string())
             .env(
                 "ELACSYM_STORAGE__URL",
