@@ -3,7 +3,9 @@
 //! No clock says what is garbage. An object under a claim's number that a state does not refer to, though the claim had
 //! ended by then, is referred to by no later state: only a commit adds references, to its own claim's objects and to what
 //! lives already. So what the newest state has done with stays only for states of the past, which manifests tell:
-//! whatever a manifest that is there names stays. Collecting again, elsewhere or at the same time, does no harm.
+//! whatever a manifest that is there names stays. A manifest may still be on its way, of a state long past, from a node
+//! that has slept: so one of the newest state is there before anything is deleted, and the late one is no newest any
+//! more. Collecting again, elsewhere or at the same time, does no harm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::format::references::{References, Standing};
 use crate::lsm::state::Life;
 use crate::lsm::truncate::{self, MANIFESTS_KEPT};
 use crate::lsm::{Entry, State};
-use crate::manifest;
+use crate::manifest::{self, Written};
 use crate::runtime::{FailPoint, failpoint};
 use crate::types::{ObjectRef, Timestamp, WalSeq};
 
@@ -161,6 +163,9 @@ impl Namespace {
             keys: orphans.into_keys().collect(),
         };
         if !dry_run {
+            if !collected.keys.is_empty() {
+                self.ensure_manifest(&state).await?;
+            }
             self.delete_all(&collected.keys).await?;
             let metrics = &self.shared.metrics.gc;
             metrics.passes_total.inc();
@@ -277,6 +282,26 @@ impl Namespace {
         };
         self.put_manifest(&state).await;
         Ok(())
+    }
+
+    /// Sees to it that there is a manifest of this state or of a later one.
+    async fn ensure_manifest(&self, state: &State) -> Result<()> {
+        let newest = self.manifests().await?.first().map(|(seq, _)| *seq);
+        if newest >= Some(state.seq) {
+            return Ok(());
+        }
+        let bucket = &*self.shared.bucket;
+        match manifest::write(bucket, self.id(), &self.name, state).await? {
+            Written::Done => Ok(()),
+            Written::Diverged => {
+                self.shared.metrics.wal.divergence_alarms_total.inc();
+                let key = path::manifest(self.id(), state.seq);
+                Err(Error::corrupted(format!(
+                    "object `{key}` differs from the state it stands for"
+                ))
+                .with_detail("object", key))
+            }
+        }
     }
 
     /// The manifests that `renew_manifests` would leave of those there are.

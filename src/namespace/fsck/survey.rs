@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::format::references::References;
 use crate::format::{Slot, manifest, path, wal as codec};
 use crate::lsm::state::Life;
-use crate::lsm::truncate::MANIFESTS_KEPT;
 use crate::lsm::{Anchor, Applied, Entry, Rotation, State};
 use crate::store::GetOutcome;
 use crate::types::{NamespaceId, SlotName, WalSeq};
@@ -19,8 +18,8 @@ pub(super) struct Survey {
     pub(super) newest: Option<State>,
     /// What the newest state, the manifests and the log between refer to.
     pub(super) references: References,
-    /// What the present, or a state that must be told, needs of that: manifests before the newest two only tell of
-    /// the past.
+    /// What the newest state needs of that, as far as it is known, and those that are pinned: other manifests tell of
+    /// the past, and one that a node wrote late may name what is gone.
     pub(super) needed: References,
     /// Damage of manifests and slots, told by the caller: an attempt that was overtaken tells nothing.
     pub(super) findings: Vec<Finding>,
@@ -65,7 +64,11 @@ impl Checker<'_> {
             return Ok(Some(survey));
         }
         let anchor = base.anchor();
+        let known = base.clone();
         let newest = self.replay(id, base, &mut survey).await?;
+        let needs = newest.as_ref().unwrap_or(&known);
+        // What is wrong with it has been told.
+        let _ = survey.needed.add_state("the newest state", needs);
         match self.log(id).anchor_holds(anchor).await {
             Ok(true) => survey.newest = newest,
             Ok(false) if !last => return Ok(None),
@@ -104,7 +107,6 @@ impl Checker<'_> {
             .list(&path::manifest_prefix(id), None, None)
             .await?;
         let mut newest: Option<State> = None;
-        let mut n_read = 0;
         for object in &listed {
             let key = &object.key;
             let decode = |key: &str, bytes: &[u8]| {
@@ -123,12 +125,10 @@ impl Checker<'_> {
                 survey.damaged(key, &error);
             }
             let pins = newest.as_ref().map(|newest: &State| newest.pins.values());
-            let is_pinned = pins.is_some_and(|mut pins| pins.any(|pin| pin.at == state.seq));
-            if n_read < MANIFESTS_KEPT || is_pinned {
+            if pins.is_some_and(|mut pins| pins.any(|pin| pin.at == state.seq)) {
                 // What is wrong with it has been told.
                 let _ = survey.needed.add_state(key, &state);
             }
-            n_read += 1;
             let is_end = state.life == Life::Reaped;
             if !is_end && !self.slots_of(id, key, &state, last, survey).await? {
                 return Ok(None);
@@ -235,11 +235,9 @@ impl Checker<'_> {
                     slot.entry,
                     Entry::Flush { .. } | Entry::Compact { .. } | Entry::IndexBuild { .. }
                 )
+                && let Err(error) = survey.references.add_state(&key, &state)
             {
-                let _ = survey.needed.add_state(&key, &state);
-                if let Err(error) = survey.references.add_state(&key, &state) {
-                    survey.damaged(&key, &error);
-                }
+                survey.damaged(&key, &error);
             }
         }
     }
