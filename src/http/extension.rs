@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::AppState;
+use super::body::Payload;
+use super::dto::compaction::{compaction_view, parse_compaction, stats_view};
 use super::error::Problem;
 use super::extract::{Namespace, Started};
 use crate::error::Error;
@@ -62,6 +64,37 @@ pub(super) async fn undelete(
 ) -> Result<Response, Problem> {
     state.engine.undelete(&name).await?;
     Ok(Json(json!({"status": "OK"})).into_response())
+}
+
+/// `GET /v1/namespaces/{ns}/config/compaction`: when segments are merged.
+pub(super) async fn compaction(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+) -> Result<Response, Problem> {
+    let stats = state.engine.stats(&name).await?;
+    Ok(Json(compaction_view(&stats.compaction)).into_response())
+}
+
+/// `PUT /v1/namespaces/{ns}/config/compaction`: answers with the whole of it.
+pub(super) async fn update_compaction(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+    sent: Payload,
+) -> Result<Response, Problem> {
+    let (change, _paid) = sent.parse(&state, parse_compaction).await?;
+    if !change.is_empty() {
+        state.engine.configure(&name, change).await?;
+    }
+    compaction(State(state), Namespace(name)).await
+}
+
+/// `GET /v1/namespaces/{ns}/stats`: what the namespace is made of.
+pub(super) async fn stats(
+    State(state): State<AppState>,
+    Namespace(name): Namespace,
+) -> Result<Response, Problem> {
+    let stats = state.engine.stats(&name).await?;
+    Ok(Json(stats_view(&stats)).into_response())
 }
 
 /// The one parameter that an address may have, which is true or false; false where it has none.

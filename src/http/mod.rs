@@ -75,10 +75,12 @@ pub(super) const METADATA_V2: &str = "/v2/namespaces/{ns}/metadata";
 pub(super) const WARM: &str = "/v1/namespaces/{ns}/hint_cache_warm";
 pub(super) const FLUSH: &str = "/v1/namespaces/{ns}/flush";
 pub(super) const COMPACT: &str = "/v1/namespaces/{ns}/compact";
+pub(super) const COMPACTION: &str = "/v1/namespaces/{ns}/config/compaction";
+pub(super) const STATS: &str = "/v1/namespaces/{ns}/stats";
 pub(super) const UNDELETE: &str = "/v1/namespaces/{ns}/undelete";
 
 /// Every pattern that is served.
-pub(super) const SERVED: [&str; 18] = [
+pub(super) const SERVED: [&str; 20] = [
     LIVEZ,
     READY,
     READYZ,
@@ -97,6 +99,8 @@ pub(super) const SERVED: [&str; 18] = [
     FLUSH,
     COMPACT,
     UNDELETE,
+    COMPACTION,
+    STATS,
 ];
 
 /// The API's description as it is checked in: `docs/openapi.json`.
@@ -129,7 +133,12 @@ pub fn router(app: App) -> Router {
         .route(WARM, get(v2::warm))
         .route(FLUSH, post(extension::flush))
         .route(COMPACT, post(extension::compact))
-        .route(UNDELETE, post(extension::undelete));
+        .route(UNDELETE, post(extension::undelete))
+        .route(
+            COMPACTION,
+            get(extension::compaction).put(extension::update_compaction),
+        )
+        .route(STATS, get(extension::stats));
     // One layer of all: each layer of a router is a box more that every request clones.
     let around = ServiceBuilder::new()
         .layer(

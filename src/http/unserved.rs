@@ -7,7 +7,7 @@ use super::error::Problem;
 use crate::error::{Error, ErrorKind};
 
 /// Paths of the compatible API and of Elacsym's own that a later version serves.
-pub(super) const PATHS: [&str; 42] = [
+pub(super) const PATHS: [&str; 39] = [
     "/v1/namespaces/{ns}",
     "/v1/namespaces/{ns}/query",
     "/v1/namespaces/{ns}/vectors",
@@ -24,13 +24,10 @@ pub(super) const PATHS: [&str; 42] = [
     "/v1/namespaces/{ns}/expire",
     "/v1/namespaces/{ns}/query/estimate",
     "/v1/namespaces/{ns}/query/stream",
-    "/v1/namespaces/{ns}/config/compaction",
-    "/v1/namespaces/{ns}/stats",
     "/v1/namespaces/{ns}/snapshots",
     "/v1/namespaces/{ns}/snapshots/{*rest}",
     "/v1/namespaces/{ns}/backups",
     "/v1/namespaces/{ns}/backups/{*rest}",
-    "/v1/namespaces/{ns}/undelete",
     "/v1/admin/{*rest}",
     "/v1/limits",
     "/v1/upsert",

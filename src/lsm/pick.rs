@@ -12,6 +12,8 @@ use crate::types::limits;
 
 /// Fewest segments that are merged because there are too many: two at a time write the same rows over and over.
 const CROWD_MIN: usize = 3;
+/// What a segment of level 0 holds at most, bytes.
+const LEVEL_BYTES: u64 = 64 << 10;
 /// The largest number of bytes that costs are compared by.
 const COST_MAX: u64 = 1 << 52;
 
@@ -148,6 +150,17 @@ impl Policy {
         all.size(self)
     }
 
+    /// The level of a segment: 0 up to 64 KiB of live rows, one more each time that it is `fan_in` times as large.
+    pub fn level(&self, segment: &Segment) -> u32 {
+        let mut size = Shape::of(segment).size(self);
+        let mut level = 0;
+        while size > LEVEL_BYTES {
+            size /= self.fan_in.max(2) as u64;
+            level += 1;
+        }
+        level
+    }
+
     /// How many segments rows of this size are to be in.
     pub fn parts(&self, live_rows: u64, live_bytes: u64) -> u64 {
         let shape = Shape {
@@ -181,6 +194,13 @@ pub fn pick_all(state: &State, policy: &Policy, skipped: &BTreeSet<SegmentId>) -
         [only] if free[*only].dead_rows() == 0 => None,
         chosen => job(&free, chosen, Reason::Asked),
     }
+}
+
+/// Segments that have not grown to half of a whole one.
+pub fn n_small(state: &State, policy: &Policy) -> usize {
+    let segments = state.segments.iter();
+    let small = segments.filter(|segment| !policy.is_whole(&Shape::of(segment)));
+    small.count()
 }
 
 /// Whether there would be something to merge if nobody had claimed anything.
@@ -388,6 +408,27 @@ mod tests {
             "nothing to write"
         );
         assert_eq!(debt(&state(&[(9, 9), (2_000, 400)]), &POLICY), 160_000);
+    }
+
+    #[test]
+    fn level_rises_with_each_fan_in_that_a_segment_has_grown() {
+        for (rows, level) in [
+            (1, 0),
+            (64 << 10, 0),
+            ((64 << 10) + 8, 1),
+            (512 << 10, 1),
+            ((512 << 10) + 64, 2),
+        ] {
+            let state = state(&[(rows, 0)]);
+            let mut segment = Segment::clone(&state.segments[0]);
+            segment.logical_bytes = rows;
+            let policy = Policy {
+                fan_in: 8,
+                target_rows: u64::MAX,
+                ..Policy::default()
+            };
+            assert_eq!(policy.level(&segment), level, "{rows} bytes");
+        }
     }
 
     #[test]

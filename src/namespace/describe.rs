@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::options::Compaction;
+use crate::lsm::{Segment, State};
 use crate::types::settings::Settings;
 use crate::types::{NamespaceName, NamespaceSchema, Timestamp, WalSeq};
 
@@ -26,6 +28,32 @@ pub struct Description {
     pub settings: Settings,
     /// The newest sequence.
     pub seq: WalSeq,
+}
+
+/// What a namespace is made of at one state.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// The state, with its segments, claims and log.
+    pub state: Arc<State>,
+    /// Rows that live in segments, expired ones included.
+    pub segment_rows: u64,
+    /// Rows in no segment that live.
+    pub tail_rows: u64,
+    /// Their logical bytes.
+    pub tail_bytes: u64,
+    /// Memory that the tail takes here.
+    pub tail_memory_bytes: u64,
+    /// Logical bytes that wait to be merged.
+    pub debt_bytes: u64,
+    /// When segments are merged, by this server's settings and the namespace's.
+    pub compaction: Compaction,
+}
+
+impl Stats {
+    /// The level of a segment, by its size.
+    pub fn level(&self, segment: &Segment) -> u32 {
+        self.compaction.policy.level(segment)
+    }
 }
 
 /// One page of namespace names.

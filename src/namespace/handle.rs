@@ -15,12 +15,13 @@ use super::due::Waits;
 use super::flush::Flusher;
 use super::index_build::Builder;
 use super::open;
+use super::options::Compaction;
 use super::read::Probe;
 use super::write::CommitQueue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::RowMask;
 use crate::format::{Slot, path};
-use crate::lsm::{self, Applied, Entry, Policy, Segment, State, Tail, TailView};
+use crate::lsm::{self, Applied, Entry, Segment, State, Tail, TailView};
 use crate::segment::SegmentReader;
 use crate::types::{NamespaceId, NamespaceName, NamespaceSchema, SlotName, WalSeq};
 use crate::wal::{Advanced, Proof, Wal};
@@ -112,11 +113,12 @@ impl View {
             .get_or_init(|| lsm::indexing::is_lacking(&self.state))
     }
 
-    /// Whether segments are to be merged, by the policy of this node.
-    pub(crate) fn is_merge_due(&self, policy: &Policy) -> bool {
-        *self
-            .is_merge_due
-            .get_or_init(|| lsm::pick::is_due(&self.state, policy))
+    /// Whether segments are to be merged, by the policy of this node and the settings of the namespace.
+    pub(crate) fn is_merge_due(&self, compaction: &Compaction) -> bool {
+        *self.is_merge_due.get_or_init(|| {
+            let of_namespace = compaction.of(&self.state.settings().merging);
+            of_namespace.enabled && lsm::pick::is_due(&self.state, &of_namespace.policy)
+        })
     }
 
     pub(crate) fn proof(&self) -> Proof {

@@ -2,6 +2,7 @@
 
 use crate::lsm::{Policy, Rotation};
 use crate::types::limits;
+use crate::types::settings::Merging;
 
 /// What an engine may be told.
 #[derive(Debug, Clone)]
@@ -52,6 +53,29 @@ pub struct Compaction {
     pub enabled: bool,
     /// Which segments.
     pub policy: Policy,
+}
+
+impl Compaction {
+    /// What it is for a namespace with these settings.
+    pub fn of(self, merging: &Merging) -> Self {
+        let Merging {
+            enabled,
+            max_segments,
+            dead_rows,
+            dead_percent,
+        } = *merging;
+        let policy = self.policy;
+        Self {
+            // A server that is not to merge does not, whatever the namespace wants.
+            enabled: self.enabled && enabled.unwrap_or(true),
+            policy: Policy {
+                max_segments: max_segments.map_or(policy.max_segments, |most| most as usize),
+                dead_rows: dead_rows.unwrap_or(policy.dead_rows),
+                dead_percent: dead_percent.map_or(policy.dead_percent, u64::from),
+                ..policy
+            },
+        }
+    }
 }
 
 impl Default for Compaction {

@@ -7,6 +7,21 @@ pub struct Settings {
     pub read_only: bool,
     /// How it is kept warm, where it is.
     pub pinning: Option<Pinning>,
+    /// When its segments are merged, where that is not left to its servers.
+    pub merging: Merging,
+}
+
+/// When the segments of a namespace are merged; what is not set is left to its servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Merging {
+    /// Whether they are merged without anybody asking.
+    pub enabled: Option<bool>,
+    /// Small segments beyond which some are merged whatever their sizes; 2 to 1,000.
+    pub max_segments: Option<u32>,
+    /// Fewest rows of a segment that are gone for it to be written anew.
+    pub dead_rows: Option<u64>,
+    /// The share of its rows for that, percent; 1 to 100.
+    pub dead_percent: Option<u32>,
 }
 
 /// A wish to keep a namespace warm on some servers. It is kept and shown; nothing acts on it yet.
@@ -23,6 +38,21 @@ pub struct SettingsChange {
     pub read_only: Option<bool>,
     /// The new `pinning`.
     pub pinning: Option<Option<Pinning>>,
+    /// The new `merging`.
+    pub merging: MergingChange,
+}
+
+/// A change of when segments are merged: of each setting the new value, or that it is left to the servers again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MergingChange {
+    /// The new `enabled`.
+    pub enabled: Option<Option<bool>>,
+    /// The new `max_segments`.
+    pub max_segments: Option<Option<u32>>,
+    /// The new `dead_rows`.
+    pub dead_rows: Option<Option<u64>>,
+    /// The new `dead_percent`.
+    pub dead_percent: Option<Option<u32>>,
 }
 
 impl SettingsChange {

@@ -5,6 +5,7 @@
 
 mod aggregate;
 pub(super) mod by_filter;
+pub(super) mod compaction;
 mod compute;
 mod condition;
 pub(super) mod fields;

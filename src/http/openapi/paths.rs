@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::reference;
 use crate::http::{
-    COMPACT, EXPLAIN, FLUSH, HEALTH, LIVEZ, METADATA_V1, METADATA_V2, METRICS, NAMESPACE,
-    NAMESPACES, OPENAPI, QUERY, READY, READYZ, RECALL, SCHEMA, UNDELETE, WARM,
+    COMPACT, COMPACTION, EXPLAIN, FLUSH, HEALTH, LIVEZ, METADATA_V1, METADATA_V2, METRICS,
+    NAMESPACE, NAMESPACES, OPENAPI, QUERY, READY, READYZ, RECALL, SCHEMA, STATS, UNDELETE, WARM,
 };
 
 /// One method of one path.
@@ -52,7 +52,7 @@ const fn post(
     }
 }
 
-const OPERATIONS: [Operation; 21] = [
+const OPERATIONS: [Operation; 24] = [
     get(
         NAMESPACES,
         "list",
@@ -145,6 +145,28 @@ const OPERATIONS: [Operation; 21] = [
         "Brings back what was deleted last under the name. Ours.",
         &[],
         "Status",
+    ),
+    get(
+        COMPACTION,
+        "compaction",
+        "When segments are merged. Ours.",
+        "CompactionConfig",
+    ),
+    Operation {
+        method: "put",
+        body: &["CompactionUpdate"],
+        ..get(
+            COMPACTION,
+            "updateCompaction",
+            "Changes when segments are merged. Ours.",
+            "CompactionConfig",
+        )
+    },
+    get(
+        STATS,
+        "stats",
+        "What the namespace is made of. Ours.",
+        "Stats",
     ),
     get(LIVEZ, "live", "Whether the process answers.", "Status"),
     get(READY, "ready", "Whether requests can be served.", "Status"),

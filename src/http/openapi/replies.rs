@@ -250,5 +250,48 @@ pub(super) fn components() -> Map<String, Value> {
             &["reason"],
         ),
     );
+    add(
+        "CompactionConfig",
+        exactly(
+            &json!({
+                "enabled": flag,
+                "max_segments": count,
+                "min_deleted_records": count,
+                "min_deleted_ratio": number,
+            }),
+            &[],
+        ),
+    );
+    add(
+        "Stats",
+        exactly(
+            &json!({
+                "seq": count,
+                "flushed_seq": count,
+                "rows": count,
+                "dimensions": {"type": "object", "additionalProperties": count},
+                "segments": exactly(&json!({
+                    "count": count,
+                    "rows": count,
+                    "deleted_rows": count,
+                    "document_bytes": count,
+                    "index_bytes": count,
+                    "logical_bytes": count,
+                    "by_level": {"type": "array", "items": exactly(&json!({
+                        "level": count, "segments": count, "rows": count, "logical_bytes": count,
+                    }), &[])},
+                }), &[]),
+                "tail": exactly(&json!({
+                    "rows": count, "logical_bytes": count, "memory_bytes": count,
+                }), &[]),
+                "wal": exactly(&json!({"blocks": count, "bytes": count, "floor": count}), &[]),
+                "claims": {"type": "array", "items": exactly(&json!({
+                    "seq": count, "kind": text,
+                }), &[])},
+                "compaction": exactly(&json!({"enabled": flag, "debt_bytes": count}), &[]),
+            }),
+            &[],
+        ),
+    );
     components
 }

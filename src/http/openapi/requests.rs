@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{object, reference};
-use crate::http::dto::{by_filter, multi, query, recall, schema, settings, write};
+use crate::http::dto::{by_filter, compaction, multi, query, recall, schema, settings, write};
 use crate::types::DistanceMetric;
 
 pub(super) fn components() -> Map<String, Value> {
@@ -26,6 +26,13 @@ pub(super) fn components() -> Map<String, Value> {
         object(&recall::FIELDS, "A measurement of recall."),
     );
     add("MetadataUpdate", object(&settings::FIELDS, "What changes."));
+    add(
+        "CompactionUpdate",
+        object(
+            &compaction::FIELDS,
+            "What changes; null is left to the servers.",
+        ),
+    );
     add(
         "PatchByFilter",
         object(

@@ -25,10 +25,12 @@ impl Namespace {
     /// for them; what the rest of them take is left to them.
     pub(super) async fn claim_merge(self: &Arc<Self>, wanted: Wanted) -> Result<Claimed> {
         let skipped = self.unreadable();
-        let policy = self.shared.options.compaction.policy;
-        let pick = |state: &State| match wanted {
-            Wanted::Due => pick::pick(state, &policy, &skipped),
-            Wanted::All => pick::pick_all(state, &policy, &skipped),
+        let pick = |state: &State| {
+            let policy = self.merge_policy(state);
+            match wanted {
+                Wanted::Due => pick::pick(state, &policy, &skipped),
+                Wanted::All => pick::pick_all(state, &policy, &skipped),
+            }
         };
         let mut slot = self.log.lock().await;
         let mut caught_up = false;

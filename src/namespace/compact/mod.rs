@@ -25,10 +25,10 @@ use super::handle::{Namespace, View};
 use super::read::{is_missing, segment_in};
 use super::rest::Chore;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lsm::SegmentId;
 use crate::lsm::entry::ClaimKind;
 use crate::lsm::pick::{self, Reason};
 use crate::lsm::state::Life;
+use crate::lsm::{Policy, SegmentId, State};
 
 /// How long segments that somebody else has claimed are left to him before the next look, at least, milliseconds.
 const LOOK_AGAIN_MS: u64 = 1_000;
@@ -86,12 +86,11 @@ pub struct Compacted {
 impl Namespace {
     /// Sees to it that segments of a view are merged where that is due, unless that is under way already.
     pub(super) fn consider_compaction(self: &Arc<Self>, view: &View) {
-        let options = &self.shared.options.compaction;
-        if !options.enabled || view.state.life != Life::Live || self.shared.shutdown.is_triggered()
-        {
+        let compaction = &self.shared.options.compaction;
+        if view.state.life != Life::Live || self.shared.shutdown.is_triggered() {
             return;
         }
-        if view.is_merge_due(&options.policy) {
+        if view.is_merge_due(compaction) {
             self.take_up(
                 |this| &this.compactor.chore,
                 |this| this.merge_in_turn().boxed(),
@@ -102,10 +101,7 @@ impl Namespace {
     /// As `consider_compaction`, for a view that somebody reads: whoever flushed it merges it first, unless he has died.
     pub(super) fn consider_compaction_later(self: &Arc<Self>, view: &View) {
         let compaction = &self.shared.options.compaction;
-        if self.compactor.chore.is_running()
-            || !compaction.enabled
-            || !view.is_merge_due(&compaction.policy)
-        {
+        if self.compactor.chore.is_running() || !view.is_merge_due(compaction) {
             return;
         }
         let now = self.shared.clock.monotonic_ms();
@@ -119,8 +115,8 @@ impl Namespace {
     /// Makes one merge, after other namespaces of this node; `true` where more may be due.
     async fn merge_in_turn(self: &Arc<Self>) -> bool {
         let shutdown = &self.shared.shutdown;
-        let policy = &self.shared.options.compaction.policy;
-        if !self.view().is_merge_due(policy) {
+        let compaction = &self.shared.options.compaction;
+        if !self.view().is_merge_due(compaction) {
             // Done by somebody else meanwhile.
             return self.compactor.chore.end_step(false);
         }
@@ -148,7 +144,7 @@ impl Namespace {
             Err(error) => self.note_merge_failure(&error),
         }
         // What became due meanwhile is for the same task.
-        let is_over = gone || shutdown.is_triggered() || !self.view().is_merge_due(policy);
+        let is_over = gone || shutdown.is_triggered() || !self.view().is_merge_due(compaction);
         self.compactor.chore.end_step(!is_over)
     }
 
@@ -265,10 +261,16 @@ impl Namespace {
     /// Tells how many bytes wait to be merged, and how many segments there are where that has changed.
     pub(super) fn count_debt(&self, view: &View) {
         let debt = match view.state.life {
-            Life::Live => pick::debt(&view.state, &self.shared.options.compaction.policy),
+            Life::Live => pick::debt(&view.state, &self.merge_policy(&view.state)),
             Life::Dropped | Life::Reaped => 0,
         };
         self.set_debt(debt);
+    }
+
+    /// When segments of a state are merged: as this node says, but for what the namespace says.
+    pub(super) fn merge_policy(&self, state: &State) -> Policy {
+        let compaction = self.shared.options.compaction;
+        compaction.of(&state.settings().merging).policy
     }
 
     /// Tells that so many bytes wait.

@@ -11,6 +11,7 @@ use crate::namespace::handle::View;
 use crate::runtime::clock::sleep_ms;
 use crate::store::fault::Point;
 use crate::types::document::{AttributeSpec, SchemaSpec};
+use crate::types::settings::{MergingChange, SettingsChange};
 use crate::types::{AttributeType, ScalarType, limits};
 
 mod faults;
@@ -166,6 +167,42 @@ async fn merge_changes_no_answer_on_any_engine() {
     let state = Arc::clone(&view(&engine).await.state);
     assert_eq!(state.segments[0].deletions.rows, 5, "125, 0, 119 and 61, 7");
     orphans(&bucket).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespace_that_wants_no_merges_has_none_until_that_is_left_to_its_servers() {
+    let bucket = memory();
+    let (engine, _) = by_itself(&bucket, 1);
+    let merging = |enabled: Option<bool>, max_segments: Option<u32>| SettingsChange {
+        merging: MergingChange {
+            enabled: Some(enabled),
+            max_segments: Some(max_segments),
+            ..MergingChange::default()
+        },
+        ..SettingsChange::default()
+    };
+    write(&engine, upsert([(0, 0)])).await;
+    let change = merging(Some(false), None);
+    engine.configure(&name(), change).await.expect("a change");
+    for id in 1..20 {
+        write(&engine, upsert([(id, id)])).await;
+        flush(&engine).await;
+        sleep_ms(SETTLED_MS).await;
+    }
+    assert_eq!(segments(&engine).await.len(), 19);
+    let stats = engine.stats(&name()).await.expect("an answer");
+    assert_eq!((stats.compaction.enabled, stats.segment_rows), (false, 20));
+    let change = merging(None, Some(2));
+    engine.configure(&name(), change).await.expect("a change");
+    write(&engine, upsert([(20, 20)])).await;
+    flush(&engine).await;
+    sleep_ms(SETTLED_MS).await;
+    let left = segments(&engine).await.len();
+    assert!(left <= 2, "{left} segments");
+    assert_eq!(rows(&engine).await.len(), 21);
+    // A server that is not to merge does not, whatever the namespace wants.
+    let stats = asked_only(&bucket, 2).stats(&name()).await;
+    assert!(!stats.expect("an answer").compaction.enabled);
 }
 
 #[tokio::test(start_paused = true)]

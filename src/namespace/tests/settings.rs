@@ -87,6 +87,7 @@ async fn settings_outlive_blocks_flushes_and_manifests() {
     let pinned = SettingsChange {
         read_only: None,
         pinning: Some(Some(Pinning { replicas: 3 })),
+        ..SettingsChange::default()
     };
     engine.configure(&name(), pinned).await.expect("a change");
     for id in 1..30 {
@@ -108,12 +109,14 @@ async fn settings_outlive_blocks_flushes_and_manifests() {
     let expected = Settings {
         read_only: true,
         pinning: Some(Pinning { replicas: 3 }),
+        ..Settings::default()
     };
     assert_eq!(settings(&cold).await, expected);
     refuse_all(&cold, "opened from a manifest").await;
     let change = SettingsChange {
         read_only: Some(false),
         pinning: Some(None),
+        ..SettingsChange::default()
     };
     cold.configure(&name(), change).await.expect("a change");
     assert_eq!(settings(&cold).await, Settings::default());

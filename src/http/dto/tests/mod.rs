@@ -16,7 +16,7 @@ use crate::runtime::{MemoryBudget, Meter};
 use crate::types::document::{SchemaSpec, WriteBatch};
 
 /// A count that no body of these tests reaches the end of.
-fn meter() -> Meter {
+pub(super) fn meter() -> Meter {
     const MUCH: u64 = 1 << 40;
     Meter::new(MemoryBudget::new("tests", MUCH, 0), 0, MUCH)
 }
