@@ -68,8 +68,13 @@ impl Client {
 
     /// Asks for a flush; an error means that no answer came.
     pub(crate) fn try_flush(&self) -> Result<Answer, ureq::Error> {
+        self.operate("flush")
+    }
+
+    /// Asks for an operation on the namespace; an error means that no answer came.
+    pub(crate) fn operate(&self, operation: &str) -> Result<Answer, ureq::Error> {
         let namespace = self.namespace.replace("/v2/", "/v1/");
-        self.post(&format!("{namespace}/flush"), &json!({}))
+        self.post(&format!("{namespace}/{operation}"), &json!({}))
     }
 
     /// Sends a strong read of some ids.

@@ -32,7 +32,7 @@ const START_MS_MAX: u64 = 40;
 const COLD_AUDIT_EVERY: u64 = 4;
 
 /// Flushes all the time, short logs, garbage that goes at once, and no respect for the claims of the dead: lives are short here.
-const FLUSHING: [&str; 9] = [
+pub(crate) const FLUSHING: [&str; 9] = [
     "flush.age_ms=50",
     "flush.keep_blocks=0",
     "retention.history_ms=0",
@@ -159,7 +159,7 @@ fn kill_in_one_directory(kills: u64, random: &mut Random, campaign: &mut Campaig
 }
 
 /// Collects garbage twice: nothing must be left then that nothing refers to.
-fn nothing_else_is_left(directory: &Path, client: &Client, kills: u64) {
+pub(crate) fn nothing_else_is_left(directory: &Path, client: &Client, kills: u64) {
     if client.read(&[0]).is_none() {
         return; // No namespace was made.
     }
@@ -339,7 +339,7 @@ fn server_stops_cleanly_on_sigterm() {
     clippy::disallowed_methods,
     reason = "a setting of this test, not of the server: its processes get an empty environment"
 )]
-fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => u64::from_str(&text).unwrap_or_else(|error| panic!("{name}={text}: {error}")),
         Err(_) => default,
