@@ -169,6 +169,13 @@ impl Error {
         &self.details
     }
 
+    /// One of the facts, by its name.
+    pub fn detail(&self, name: &str) -> Option<&str> {
+        let mut details = self.details().iter();
+        let (_, fact) = details.find(|(key, _)| *key == name)?;
+        Some(fact)
+    }
+
     /// How long waiting may help, milliseconds.
     pub fn retry_after_ms(&self) -> Option<u64> {
         self.retry_after_ms

@@ -36,6 +36,12 @@ pub(super) fn fsck(settings: &Settings, namespace: Option<&str>) -> Result<()> {
                 done.advisory
             );
         }
+        if done.past > 0 {
+            println!(
+                "{} damaged index files have been replaced: they go with the older states that refer to them",
+                done.past
+            );
+        }
         if done.mended > 0 {
             println!(
                 "{} of {} quarantine markers name objects that are whole again or not needed any more",
@@ -62,6 +68,7 @@ fn print(finding: &Finding) {
             println!("missing   {object}: needed by {needed_by}");
         }
         Finding::Advisory { object, error } => println!("advisory  {object}: {error}"),
+        Finding::Past { object, error } => println!("replaced  {object}: {error}"),
         Finding::Orphan { object, bytes } => println!("orphan    {object}: {bytes} bytes"),
         Finding::Quarantined {
             object,

@@ -17,7 +17,7 @@ pub mod settings;
 pub mod state;
 pub mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod truncate;
 mod weight;
 

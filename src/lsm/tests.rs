@@ -109,7 +109,7 @@ fn object(path: &str) -> ObjectRef {
     }
 }
 
-pub(super) fn segment(claim: u64, n: u32) -> Segment {
+pub(crate) fn segment(claim: u64, n: u32) -> Segment {
     Segment {
         id: SegmentId {
             claim: WalSeq(claim),

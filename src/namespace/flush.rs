@@ -161,6 +161,12 @@ impl Namespace {
     }
 
     async fn flush_once(self: &Arc<Self>) -> Result<Flushed> {
+        let flushed = self.flush_all().await;
+        // Which rows are gone cannot be told without the ids of each segment.
+        flushed.inspect_err(|error| self.consider_repair(error))
+    }
+
+    async fn flush_all(self: &Arc<Self>) -> Result<Flushed> {
         let began_ms = self.shared.clock.monotonic_ms();
         let waits = 2 * PATIENCE_MS_MAX / LOOK_AGAIN_MS;
         // What cannot be read would fail the flush after its claim, and cost the log two slots.

@@ -24,6 +24,7 @@ mod quarantine;
 mod read;
 mod reap;
 mod registry;
+mod repair;
 mod rest;
 #[cfg(test)]
 mod tests;
@@ -259,7 +260,7 @@ impl Engine {
                 Err(error) if error.code() == "namespace_not_found" => {
                     self.registry.forget(&namespace);
                 }
-                outcome => return outcome,
+                outcome => return outcome.inspect_err(|error| namespace.consider_repair(error)),
             }
         }
         Err(restless(name))
@@ -290,6 +291,7 @@ impl Engine {
         for _ in 0..TRIES_MAX {
             let namespace = self.find(name).await?;
             let counted = counted(&namespace).await;
+            let counted = counted.inspect_err(|error| namespace.consider_repair(error));
             let (view, rows, bytes) = match self.shared.noted(counted)? {
                 Answer::Is(counted) => counted,
                 Answer::Dropped => {

@@ -73,7 +73,7 @@ impl Shared {
         if error.kind() != ErrorKind::Corrupted {
             return;
         }
-        let Some(object) = detail(error, "object") else {
+        let Some(object) = error.detail("object") else {
             return;
         };
         let Some(new) = self.quarantine.begin(object, self.clock.monotonic_ms()) else {
@@ -93,9 +93,9 @@ impl Shared {
             object_key = %object,
             marker = %key,
             node = %format_args!("{:032x}", node.0),
-            offset = detail(error, "offset"),
-            expected = detail(error, "expected"),
-            found = detail(error, "found"),
+            offset = error.detail("offset"),
+            expected = error.detail("expected"),
+            found = error.detail("found"),
             error = %error.chain(),
             "object is damaged, it is marked"
         );
@@ -103,9 +103,11 @@ impl Shared {
         let marker = Marker {
             object: object.to_owned(),
             kind: path::kind_of(object),
-            offset: detail(error, "offset").and_then(|offset| offset.parse().ok()),
-            expected: detail(error, "expected").map(text),
-            found: detail(error, "found").map(text),
+            offset: error
+                .detail("offset")
+                .and_then(|offset| offset.parse().ok()),
+            expected: error.detail("expected").map(text),
+            found: error.detail("found").map(text),
             error: text(&error.chain()),
             at: self.clock.now(),
             node,
@@ -133,12 +135,6 @@ impl Shared {
         }
         outcome
     }
-}
-
-fn detail<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
-    let mut details = error.details().iter();
-    let (_, value) = details.find(|(key, _)| *key == name)?;
-    Some(value)
 }
 
 #[cfg(test)]

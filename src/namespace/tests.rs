@@ -30,6 +30,7 @@ mod marks;
 mod opening;
 mod pages;
 mod questions;
+mod repair;
 mod replaced;
 mod segments;
 mod settings;

@@ -338,6 +338,8 @@ impl FlushMetrics {
 pub struct IndexBuildMetrics {
     /// Builds that failed or came to nothing; queries read the documents instead.
     pub failures_total: IntCounter,
+    /// Index files that could not be read and were built again.
+    pub repairs_total: IntCounter,
     /// Rows of segments that got a new index file.
     pub rows_total: IntCounter,
     /// How long building one took, failed ones left out.
@@ -350,6 +352,10 @@ impl IndexBuildMetrics {
             failures_total: registrar.counter(
                 "elacsym_index_build_failures_total",
                 "Index builds that failed or came to nothing; queries read the documents instead.",
+            )?,
+            repairs_total: registrar.counter(
+                "elacsym_index_repairs_total",
+                "Index files that could not be read and were built again from the documents.",
             )?,
             rows_total: registrar.counter(
                 "elacsym_index_build_rows_total",
@@ -407,6 +413,8 @@ pub struct DamageMetrics {
     pub quarantined_objects_total: IntCounter,
     /// Queries that were answered without segments that could not be read.
     pub degraded_queries_total: IntCounter,
+    /// Queries that read documents because an index could not be read.
+    pub unindexed_queries_total: IntCounter,
 }
 
 impl DamageMetrics {
@@ -419,6 +427,10 @@ impl DamageMetrics {
             degraded_queries_total: registrar.counter(
                 "elacsym_degraded_queries_total",
                 "Queries answered without segments that could not be read, as they allowed.",
+            )?,
+            unindexed_queries_total: registrar.counter(
+                "elacsym_damaged_index_queries_total",
+                "Queries answered from documents because an index could not be read.",
             )?,
         })
     }

@@ -228,6 +228,35 @@ impl Footer {
         })
     }
 
+    /// Makes what reads the columns of a whole Parquet file that has no index file: it finds no id, no vector and
+    /// nothing by an index. `head` has no parts. Errors: `Corrupted` naming `key` where columns are not those of the head.
+    pub(super) fn bare(key: &str, file: &Bytes, head: Head) -> Result<Self> {
+        let rows = u32::try_from(head.rows)
+            .ok()
+            .filter(|rows| *rows > 0 && head.rows <= limits::SEGMENT_ROWS_MAX)
+            .ok_or_else(|| corrupt(key, "rows", "1 to 2^31", head.rows))?;
+        let parquet = metadata::decode(key, file.len() as u64, file.clone())?;
+        let (id_field, columns) = metadata::columns(key, &parquet, &head)?;
+        Ok(Self {
+            key: key.into(),
+            rows,
+            row_order: head.row_order,
+            logical_bytes: head.logical_bytes,
+            parquet_sums: BlockSums::of(&[]),
+            index_sums: BlockSums::of(&[]),
+            ids: IdDirectory::empty(head.id_kind),
+            vectors: Vec::new(),
+            attributes: BTreeMap::new(),
+            sparse: BTreeMap::new(),
+            columns,
+            id_field,
+            parquet,
+            parquet_part_bytes: 0,
+            stats: head.stats,
+            sections: head.sections,
+        })
+    }
+
     /// Finds the footer at the end of an index file and decodes it, for those who hold no reference to it;
     /// `None` if it does not lie wholly in `end`, the last bytes of the file.
     ///

@@ -138,6 +138,15 @@ pub(super) struct IdDirectory {
 }
 
 impl IdDirectory {
+    /// A directory of no ids.
+    pub(super) fn empty(kind: IdKind) -> Self {
+        Self {
+            kind,
+            filter: IdFilter::new(0),
+            places: Vec::new(),
+        }
+    }
+
     pub(super) fn may_contain(&self, id: &DocId) -> bool {
         id.kind() == self.kind && with_bytes(id, |bytes| self.filter.may_contain(bytes))
     }

@@ -176,7 +176,7 @@ pub(super) fn columns(
     Ok((Arc::new(id_field), columns))
 }
 
-fn field_id(field: &FieldRef) -> Option<u64> {
+pub(super) fn field_id(field: &FieldRef) -> Option<u64> {
     field.metadata().get(layout::FIELD_ID_KEY)?.parse().ok()
 }
 

@@ -11,6 +11,7 @@ mod check;
 pub mod columns;
 mod footer;
 mod ids;
+mod kinds;
 mod merge;
 mod metadata;
 mod parquet;

@@ -83,6 +83,13 @@ pub struct Compacted {
     pub duration_ms: u64,
 }
 
+impl Compactor {
+    /// Has merges take a segment again that could not be read.
+    pub(super) fn forget_damaged(&self, segment: SegmentId) {
+        self.damaged.lock().remove(&segment);
+    }
+}
+
 impl Namespace {
     /// Sees to it that segments of a view are merged where that is due, unless that is under way already.
     pub(super) fn consider_compaction(self: &Arc<Self>, view: &View) {
@@ -225,6 +232,7 @@ impl Namespace {
             Ok(removed) => removed,
             Err(error) => {
                 self.note_unreadable(&error, &view);
+                self.consider_repair(&error);
                 self.abort(ClaimKind::Compact, claim).await;
                 return Err(error);
             }

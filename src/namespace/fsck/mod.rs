@@ -54,6 +54,13 @@ pub enum Finding {
         /// What is wrong with it.
         error: String,
     },
+    /// An object that is damaged or missing, and that only states of the past refer to: it goes with them.
+    Past {
+        /// The object.
+        object: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// An object that nothing refers to or ever will: it costs space only.
     Orphan {
         /// The object.
@@ -96,6 +103,8 @@ pub struct Checked {
     pub missing: u64,
     /// Damaged advisory copies and hints.
     pub advisory: u64,
+    /// Damaged or missing index files that only older states refer to.
+    pub past: u64,
     /// Dirty hints, damaged ones included.
     pub dirty_hints: u64,
     /// Objects that nothing refers to.
@@ -189,6 +198,10 @@ impl Checker<'_> {
                 self.markers.bad(object);
             }
             Finding::Advisory { .. } => self.done.advisory += 1,
+            Finding::Past { object, .. } => {
+                self.done.past += 1;
+                self.markers.bad(object);
+            }
             Finding::Orphan { bytes, .. } => {
                 self.done.orphans += 1;
                 self.done.orphan_bytes += bytes;
@@ -321,18 +334,19 @@ impl Checker<'_> {
         for finding in &survey.findings {
             self.report(finding.clone());
         }
-        let gone = self.files(&survey.references).await?;
+        let gone = self.files(&survey).await?;
         if !gone.is_empty() {
             // Perhaps they were replaced meanwhile: the state that is newest now decides.
             let fresh = self.settled(id).await?;
             for (key, needed_by) in &gone {
-                if fresh.needed.contains(key) {
-                    self.missing(key, needed_by);
-                } else if fresh.references.contains(key) {
-                    // Written by a node that had slept, when its state was long past.
-                    let error = format!("no state of the past can be had from it: `{key}` is gone");
-                    let object = needed_by.clone();
-                    self.report(Finding::Advisory { object, error });
+                match fresh.references.contains(key) {
+                    true if fresh.is_past(key) => {
+                        let error = format!("it is not there, {needed_by} refers to it");
+                        let object = key.clone();
+                        self.report(Finding::Past { object, error });
+                    }
+                    true => self.missing(key, needed_by),
+                    false => {}
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! Files of segments and bitmaps of deletions: read in pieces, hashed, compared with what names them.
 
-use super::{Checker, Verdict, is_verdict};
+use super::survey::Survey;
+use super::{Checker, Finding, Verdict, is_verdict};
 use crate::error::Result;
 use crate::format::deletions;
-use crate::format::references::{Bitmap, References};
+use crate::format::references::Bitmap;
 use crate::format::segment::{BlockSums, FileCheck, Footer};
 use crate::lsm::{BitmapPlace, Segment};
 use crate::store::{Bucket, GetOutcome};
@@ -11,7 +12,8 @@ use crate::types::ObjectRef;
 
 impl Checker<'_> {
     /// Checks all that is referred to; gives the objects that are not there, with what needs them.
-    pub(super) async fn files(&mut self, all: &References) -> Result<Vec<(String, String)>> {
+    pub(super) async fn files(&mut self, survey: &Survey) -> Result<Vec<(String, String)>> {
+        let all = &survey.references;
         let mut gone = Vec::new();
         let mut read: Option<&str> = None;
         for (segment, named_by) in all.segments() {
@@ -32,7 +34,7 @@ impl Checker<'_> {
                 },
                 (verdict, _) => verdict,
             };
-            self.judge(&segment.index, named_by, index, &mut gone);
+            self.judge(survey, &segment.index, named_by, index, &mut gone);
             let path = segment.parquet.path.as_str();
             // A segment with two index files has its documents once.
             if read.replace(path) == Some(path) {
@@ -40,16 +42,17 @@ impl Checker<'_> {
             }
             let sums = footer.as_ref().map(Footer::parquet_sums);
             let documents = self.file(&segment.parquet, sums).await?;
-            self.judge(&segment.parquet, named_by, documents, &mut gone);
+            self.judge(survey, &segment.parquet, named_by, documents, &mut gone);
         }
         for bitmap in all.bitmaps() {
-            self.bitmap(bitmap, &mut gone).await?;
+            self.bitmap(survey, bitmap, &mut gone).await?;
         }
         Ok(gone)
     }
 
     fn judge(
         &mut self,
+        survey: &Survey,
         file: &ObjectRef,
         named_by: &str,
         verdict: Verdict,
@@ -58,6 +61,10 @@ impl Checker<'_> {
         match verdict {
             Verdict::Whole => {}
             Verdict::Missing => gone.push((file.path.clone(), named_by.to_owned())),
+            Verdict::Damaged(error) if survey.is_past(&file.path) => {
+                let (object, error) = (file.path.clone(), error.chain());
+                self.report(Finding::Past { object, error });
+            }
             Verdict::Damaged(error) => self.damaged(&file.path, &error),
         }
     }
@@ -96,6 +103,7 @@ impl Checker<'_> {
 
     pub(super) async fn bitmap(
         &mut self,
+        survey: &Survey,
         bitmap: &Bitmap,
         gone: &mut Vec<(String, String)>,
     ) -> Result<()> {
@@ -116,7 +124,7 @@ impl Checker<'_> {
                     Verdict::Whole => stored_bitmap(&*self.bucket, object, bitmap).await?,
                     verdict => verdict,
                 };
-                self.judge(object, &bitmap.named_by, verdict, gone);
+                self.judge(survey, object, &bitmap.named_by, verdict, gone);
             }
         }
         Ok(())

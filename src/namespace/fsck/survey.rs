@@ -28,6 +28,11 @@ pub(super) struct Survey {
 }
 
 impl Survey {
+    /// Whether only states of the past refer to an object, and none that is pinned.
+    pub(super) fn is_past(&self, object: &str) -> bool {
+        self.newest.is_some() && self.references.contains(object) && !self.needed.contains(object)
+    }
+
     fn damaged(&mut self, object: &str, error: &Error) {
         let object = object.to_owned();
         let error = error.chain();

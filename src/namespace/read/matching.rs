@@ -47,7 +47,7 @@ impl Namespace {
     ///
     /// Errors: of the readers. Cancel safe.
     pub(in crate::namespace) async fn matching(
-        &self,
+        self: &Arc<Self>,
         view: &View,
         filter: &BoundFilter,
         most: usize,
@@ -69,6 +69,7 @@ impl Namespace {
             found.extend(ids);
         }
         found.cut();
+        self.note_unread(&source);
         Ok((found.ids, found.more))
     }
 }

@@ -22,6 +22,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod unread;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -129,6 +130,7 @@ impl Namespace {
                     }
                 }
             };
+            self.consider_repair(&damage);
             if damage.kind() != ErrorKind::Corrupted || !request.allow_degraded {
                 return Err(damage);
             }
@@ -140,7 +142,11 @@ impl Namespace {
     }
 
     /// Answers a request from one view.
-    async fn ask_view(&self, asked: Asked<'_>, view: &Arc<View>) -> Result<Answer<Answers>> {
+    async fn ask_view(
+        self: &Arc<Self>,
+        asked: Asked<'_>,
+        view: &Arc<View>,
+    ) -> Result<Answer<Answers>> {
         if view.state.life != Life::Live {
             return Ok(Answer::Dropped);
         }
@@ -179,6 +185,9 @@ impl Namespace {
             }
         });
         let elapsed_ms = self.shared.clock.monotonic_ms().saturating_sub(began_ms);
+        if self.note_unread(&source) {
+            self.shared.metrics.damage.unindexed_queries_total.inc();
+        }
         if degraded.is_some() {
             self.shared.metrics.damage.degraded_queries_total.inc();
         }
@@ -204,6 +213,16 @@ impl Namespace {
             degraded,
             next,
         }))
+    }
+
+    /// Tells of the indexes that a read did without, and has them built again; whether there are any.
+    fn note_unread(self: &Arc<Self>, source: &Source) -> bool {
+        let unread = source.unread.take();
+        for error in &unread {
+            self.shared.note_damage(error);
+            self.consider_repair(error);
+        }
+        !unread.is_empty()
     }
 
     /// Answers the questions of a request, a few at once.

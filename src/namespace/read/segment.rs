@@ -326,7 +326,10 @@ async fn first_rows(part: &Part, order: &BoundOrder, k: usize) -> Result<Option<
     let Some(top) = Top::new(keys, Arc::clone(&part.live), k) else {
         return Ok(None);
     };
-    let mut rows = part.reader.run_rounds(top, &part.scan).await?;
+    let read = part.reader.run_rounds(top, &part.scan).await;
+    let Some(mut rows) = part.or_documents(read)? else {
+        return Ok(None);
+    };
     rows.sort_unstable();
     Ok(Some(rows.into()))
 }
@@ -344,7 +347,10 @@ async fn first_by_lists(
     };
     let (index, query) = (Arc::clone(index), Arc::clone(query));
     let top = SparseTop::new(index, query, Arc::clone(&part.live), k);
-    let scored = part.reader.run_rounds(top, &part.scan).await?;
+    let read = part.reader.run_rounds(top, &part.scan).await;
+    let Some(scored) = part.or_documents(read)? else {
+        return Ok(None);
+    };
     let mut rows: Vec<u32> = scored.iter().map(|scored| scored.row).collect();
     rows.sort_unstable();
     Ok(Some(rows.into()))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::future;
 
+use super::unread::Unread;
 use crate::error::Result;
 use crate::filter::{BoundFilter, RowMask};
 use crate::lsm::TailView;
@@ -29,6 +30,8 @@ pub(crate) struct Source {
     pub(crate) scan_bytes: u64,
     /// How segments are to be searched, where it can be so.
     pub(crate) plan: Option<Plan>,
+    /// The indexes that it is read without.
+    pub(crate) unread: Arc<Unread>,
 }
 
 /// Where a row lies.
@@ -48,6 +51,7 @@ impl Source {
             compute: Arc::clone(&shared.compute),
             scan_bytes: shared.cache.scan_bytes(),
             plan: None,
+            unread: Arc::default(),
         }
     }
 
@@ -67,6 +71,7 @@ impl Source {
                 live: Arc::clone(live),
                 scan: Purpose::Scan(ScanShare::new(self.scan_bytes)),
                 plan: self.plan,
+                unread: Arc::clone(&self.unread),
                 compute: Arc::clone(&self.compute),
             })
             .collect()
@@ -101,12 +106,20 @@ pub(super) struct Part {
     pub(super) scan: Purpose,
     /// How it is to be searched, where it can be so.
     pub(super) plan: Option<Plan>,
+    pub(super) unread: Arc<Unread>,
     pub(super) compute: Arc<ComputePool>,
 }
 
 impl Part {
+    /// Gives what was read of the index file; `None` where it cannot be read, and the documents are to be read instead.
+    /// Errors: of the reading, where the documents do not tell, or are too many.
+    pub(super) fn or_documents<T>(&self, read: Result<T>) -> Result<Option<T>> {
+        self.unread.or_documents(self.reader.segment(), read)
+    }
+
     /// Leaves out the rows that indexes know not to match a filter, and gives what of the filter is left to be
-    /// evaluated for the others; fetches `ahead` meanwhile. Errors: of the reader. Cancel safe.
+    /// evaluated for the others; fetches `ahead` meanwhile. Where the indexes cannot be read that is the whole filter.
+    /// Errors: of the reader. Cancel safe.
     pub(super) async fn narrow(
         &mut self,
         filter: &BoundFilter,
@@ -119,7 +132,10 @@ impl Part {
                 ahead => reader.fetch_ahead(ahead, scan).await,
             }
         };
-        let (selected, ()) = future::try_join(reader.select(filter, scan), fetch).await?;
+        let read = future::try_join(reader.select(filter, scan), fetch).await;
+        let Some((selected, ())) = self.or_documents(read)? else {
+            return Ok(Some(filter.clone()));
+        };
         let mut rows = selected.rows.clone();
         rows.and(&self.live);
         self.live = Arc::new(rows);

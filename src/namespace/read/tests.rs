@@ -223,6 +223,7 @@ impl World {
             compute: Arc::new(ComputePool::new(2).expect("threads start")),
             scan_bytes: 0,
             plan: None,
+            unread: Arc::default(),
         };
         Self {
             bucket,
@@ -257,6 +258,7 @@ impl World {
             compute: Arc::clone(compute),
             scan_bytes: cache.scan_bytes(),
             plan: None,
+            unread: Arc::default(),
         }
     }
 

@@ -134,7 +134,10 @@ async fn by_columns(part: &Part, plan: &Arc<BoundTotals>) -> Result<Option<Total
     let footer = part.reader.footer().await?;
     let rows = Arc::clone(&part.live);
     match IndexedTotals::new(plan, rows, &|attr| footer.indexed(attr)) {
-        Some(totals) => part.reader.run_rounds(totals, &part.scan).await,
+        Some(totals) => {
+            let read = part.reader.run_rounds(totals, &part.scan).await;
+            Ok(part.or_documents(read)?.flatten())
+        }
         None => Ok(None),
     }
 }

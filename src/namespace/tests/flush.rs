@@ -387,6 +387,8 @@ async fn flush_that_cannot_succeed_lets_the_log_grow_no_more() {
         ..EngineOptions::default()
     };
     let engine = Engine::new(world, options);
+    // The index file is not built again meanwhile.
+    let _turn = engine.shared.index_builds.acquire().await;
     engine
         .write(&name(), upsert([(1, 10)]), None)
         .await

@@ -12,10 +12,10 @@ use crate::types::document::{AttributeSpec, DeleteByFilter, SchemaSpec};
 use crate::types::{AttributeType, ScalarType, limits};
 
 /// Longer than any step of what goes on in the background takes.
-const SETTLED_MS: u64 = 10_000;
+pub(super) const SETTLED_MS: u64 = 10_000;
 
 /// An engine that does all work in the order of its tasks, and its clock.
-fn engine_at(bucket: &Arc<dyn Bucket>, seed: u64) -> (Engine, Arc<ManualClock>) {
+pub(super) fn engine_at(bucket: &Arc<dyn Bucket>, seed: u64) -> (Engine, Arc<ManualClock>) {
     let mut world = world_on(Arc::clone(bucket), seed);
     let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)));
     world.clock = Arc::clone(&clock) as Arc<dyn crate::types::Clock>;

@@ -78,7 +78,11 @@ impl Namespace {
     /// Reads what a group needs of segments. What the tail knows is newer, and is not read.
     ///
     /// Errors: of the readers; what is wrong with a request is told when its turn comes. Cancel safe.
-    pub(super) async fn gather(&self, log: &Log, requests: &[Request]) -> Result<Gathered> {
+    pub(super) async fn gather(
+        self: &Arc<Self>,
+        log: &Log,
+        requests: &[Request],
+    ) -> Result<Gathered> {
         let mut gathered = Gathered {
             most_bytes: self.shared.options.write_limits.stored_bytes,
             ..Gathered::default()
@@ -114,7 +118,7 @@ impl Namespace {
     /// What the filters of the first request match at the state before its group, and the documents of segments
     /// that they patch.
     async fn add_matched(
-        &self,
+        self: &Arc<Self>,
         gathered: &mut Gathered,
         log: &Log,
         view: &View,
@@ -143,7 +147,7 @@ impl Namespace {
     }
 
     async fn matched(
-        &self,
+        self: &Arc<Self>,
         log: &Log,
         view: &View,
         batch: &WriteBatch,
@@ -196,7 +200,7 @@ impl Namespace {
 
     /// How many of these documents fit, patched, into some bytes; and those of them that segments have.
     async fn fitting(
-        &self,
+        self: &Arc<Self>,
         log: &Log,
         view: &View,
         ids: &[DocId],
@@ -236,7 +240,7 @@ impl Namespace {
 
     /// Reads documents as long as there is room for them.
     async fn add_documents(
-        &self,
+        self: &Arc<Self>,
         gathered: &mut Gathered,
         view: &View,
         ids: &[DocId],

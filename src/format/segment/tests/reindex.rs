@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::lsm::{Deletions, Segment, SegmentId};
+use crate::types::WalSeq;
 
 /// Whether filters may name an attribute, by its number.
 type IsOn = fn(u32) -> bool;
@@ -15,13 +17,26 @@ fn filtering(schema: &NamespaceSchema, is_on: impl Fn(u32) -> bool) -> Namespace
     schema
 }
 
-fn opened(sealed: &SealedSegment) -> Footer {
-    Footer::open("idx", &sealed.footer, footer_bytes(sealed)).unwrap()
+/// The segment that a state names once `sealed` is uploaded.
+fn named(sealed: &SealedSegment) -> Segment {
+    Segment {
+        id: SegmentId {
+            claim: WalSeq(1),
+            n: 0,
+        },
+        parquet: object_ref("p".to_owned(), &sealed.parquet),
+        index: object_ref("i".to_owned(), &sealed.index),
+        footer: sealed.footer,
+        rows: sealed.rows,
+        logical_bytes: sealed.logical_bytes,
+        stats: sealed.stats.clone(),
+        unindexed: sealed.unindexed.clone(),
+        deletions: Deletions::default(),
+    }
 }
 
 fn again(sealed: &SealedSegment, schema: &NamespaceSchema) -> crate::error::Result<Reindexed> {
-    let documents = object_ref("p".to_owned(), &sealed.parquet);
-    reindex(&documents, &sealed.parquet, &opened(sealed), schema)
+    reindex(&named(sealed), &sealed.parquet, schema)
 }
 
 #[test]
@@ -90,13 +105,31 @@ fn attributes_without_an_index_are_those_with_values_that_filters_could_not_name
 fn index_of_documents_that_are_not_the_named_ones_is_not_made() {
     let all = schema(IdKind::Uint, &[AttributeType::Scalar(ScalarType::Int)]);
     let old = seal(&batches(&all, 40, 700, 1), &filtering(&all, |_| false)).unwrap();
-    let documents = object_ref("p".to_owned(), &old.parquet);
     let mut flipped = old.parquet.to_vec();
     flipped[9] ^= 1;
     let short = old.parquet.slice(1..);
     for (bytes, part) in [(Bytes::from(flipped), "hash"), (short, "length")] {
-        let error = reindex(&documents, &bytes, &opened(&old), &all).unwrap_err();
+        let error = reindex(&named(&old), &bytes, &all).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupted);
         assert!(error.message().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn segment_that_is_said_to_have_other_rows_gets_no_index() {
+    let all = schema(IdKind::Uint, &[AttributeType::Scalar(ScalarType::Int)]);
+    let old = seal(&batches(&all, 40, 700, 1), &all).unwrap();
+    let right = named(&old);
+    let rows = Segment {
+        rows: 39,
+        ..right.clone()
+    };
+    let bytes = Segment {
+        logical_bytes: 1,
+        ..right
+    };
+    for segment in [rows, bytes] {
+        let error = reindex(&segment, &old.parquet, &all).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
     }
 }
