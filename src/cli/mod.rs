@@ -34,6 +34,7 @@ enum Command {
     /// Print a stored object as JSON, or list keys; changes nothing
     Inspect(InspectArgs),
     /// Read and hash everything that is stored again, and tell what is damaged, missing or of no use; changes nothing
+    /// without --repair
     Fsck(FsckArgs),
     /// Delete what nothing refers to any more, and what is left of deleted namespaces; or only tell what would go
     Gc(GcArgs),
@@ -79,6 +80,10 @@ struct InspectArgs {
 struct FsckArgs {
     #[command(flatten)]
     settings: SettingsArgs,
+    /// Build damaged index files again from the documents, write damaged copies again, remove markers of objects that
+    /// are whole; what can only come from a backup is told
+    #[arg(long)]
+    repair: bool,
     /// Namespace to check; default all
     namespace: Option<String>,
 }
@@ -128,7 +133,7 @@ pub fn run() -> ExitCode {
         Command::Fsck(args) => args
             .settings
             .load(&[])
-            .and_then(|settings| fsck::fsck(&settings, args.namespace.as_deref())),
+            .and_then(|settings| fsck::fsck(&settings, args.namespace.as_deref(), args.repair)),
         Command::Gc(args) => args
             .settings
             .load(&[])

@@ -32,7 +32,7 @@ pub fn quarantine(object: &str) -> String {
 }
 
 /// The namespace that an object belongs to by its key; nil where it is none's.
-fn namespace_of(object: &str) -> NamespaceId {
+pub fn namespace_of(object: &str) -> NamespaceId {
     let id = object
         .strip_prefix("ns/")
         .and_then(|rest| rest.split_once('/'))

@@ -42,6 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{corrupt, path};
 use crate::lsm::state::Life;
 use crate::lsm::{self, Segment};
+use crate::manifest::{self, Written};
 use crate::query::reply::{Answers, Reply};
 use crate::query::request::{Consistency, Query, Questions};
 use crate::runtime::clock::within_ms;
@@ -72,6 +73,7 @@ use handle::{Namespace, View, not_found};
 use quarantine::Quarantine;
 use read::{Answer, Gone, PastViews, RESTARTS_MAX, is_missing};
 use registry::Registry;
+use repair::Rebuilt;
 use writable::Writable;
 use write::Request;
 
@@ -409,6 +411,33 @@ impl Engine {
     pub async fn flush(&self, name: &NamespaceName) -> Result<Flushed> {
         let namespace = self.find(name).await?;
         self.on_a_task(async move { namespace.flush().await }).await
+    }
+
+    /// Builds an index file of a namespace again, by its key, where it is damaged and the newest state refers to it; whether
+    /// it did. Errors: `Corrupted` naming documents that are damaged too, `NotFound`, `Unavailable`, `OutcomeUnknown`.
+    pub async fn rebuild_index(&self, name: &NamespaceName, index: &str) -> Result<bool> {
+        let (namespace, index) = (self.find(name).await?, index.to_owned());
+        let rebuilt = async move { namespace.rebuild_index(&index).await };
+        Ok(self.on_a_task(rebuilt).await? == Rebuilt::Done)
+    }
+
+    /// Writes the manifest of a namespace's newest state, and with it the copies that save time. Errors: `NotFound`,
+    /// `Unavailable`; `Corrupted` where the state cannot be read. Cancel safe: it may still be written.
+    pub async fn write_manifest(&self, name: &NamespaceName) -> Result<()> {
+        let namespace = self.find(name).await?;
+        let view = namespace.view_at(Consistency::Strong).await?;
+        if view.state.life != Life::Live {
+            return Err(not_found(name));
+        }
+        let bucket = &*self.shared.bucket;
+        let written = manifest::write(bucket, namespace.id(), &namespace.name, &view.state).await?;
+        match written {
+            Written::Done => Ok(()),
+            Written::Diverged => Err(Error::corrupted(format!(
+                "the manifest of namespace `{name}` at {} is there with other bytes",
+                view.seq
+            ))),
+        }
     }
 
     /// Merges segments and lets rows go that are gone: what is due, or with all that was acknowledged before this call

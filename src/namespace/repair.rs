@@ -10,16 +10,20 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::handle::Namespace;
+use super::index_build::{Built, Wanting};
 use super::read::{Gone, is_missing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{self as codec, Footer};
 use crate::lsm::{Segment, SegmentId, State};
+use crate::runtime::clock::sleep_ms;
 use crate::segment::missing;
 
 /// How long an index file that was found whole is not suspected again, milliseconds.
 const WHOLE_MS: u64 = 60 * 1_000;
 /// How often a file is read before it is called damaged: the fault may be on the way.
 const READS_MAX: u32 = 2;
+/// How often one that asks for a repair looks whether another node, which is at it, has ended.
+const ASKED_LOOKS_MAX: u32 = 3;
 
 /// Index files of live segments that somebody could not read.
 #[derive(Debug, Default)]
@@ -79,6 +83,15 @@ impl Suspects {
         let whole = (segment.index.path.clone(), until_ms);
         known.whole.insert(segment.id, whole);
     }
+}
+
+/// What came of a request to build one index file again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rebuilt {
+    /// There is a new one.
+    Done,
+    /// It is whole, or the newest state does not refer to it.
+    Nothing,
 }
 
 impl Namespace {
@@ -157,5 +170,39 @@ impl Namespace {
             object_key = %damaged.index.path,
             "index could not be read, it was built again from the documents"
         );
+    }
+
+    /// Builds one index file again, where it is damaged, and waits for it.
+    ///
+    /// Errors: `Corrupted` naming documents that are damaged too; `Unavailable`, also where another node is at it.
+    pub(super) async fn rebuild_index(self: &Arc<Self>, index: &str) -> Result<Rebuilt> {
+        let turn = self.shared.index_builds.acquire().await;
+        let _turn = turn.map_err(|_| Error::unavailable("the server is shutting down"))?;
+        for looks in 0..ASKED_LOOKS_MAX {
+            if looks > 0 {
+                sleep_ms(self.again_ms()).await;
+            }
+            let view = self.current_view().await?;
+            let mut segments = view.state.segments.iter();
+            let Some(segment) = segments.find(|segment| segment.index.path == index) else {
+                return Ok(Rebuilt::Nothing);
+            };
+            let wanting = Wanting {
+                segment: Arc::clone(segment),
+                is_suspect: true,
+            };
+            match self.build_index(&wanting).await? {
+                Built::Done(state) => {
+                    self.put_manifest(&state).await;
+                    return Ok(Rebuilt::Done);
+                }
+                Built::Nothing => return Ok(Rebuilt::Nothing),
+                Built::Busy => {}
+            }
+        }
+        Err(Error::unavailable(format!(
+            "an index of namespace `{}` is being built by another node",
+            self.name
+        )))
     }
 }

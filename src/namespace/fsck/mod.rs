@@ -1,6 +1,6 @@
 //! Checking a store: every object that a namespace's states refer to is read and hashed again.
 //!
-//! Reads only, and holds one piece of one object at a time beside the states. Safe beside running servers: an
+//! A check reads only (`repair.rs` is asked for), and holds one piece of one object at a time beside the states. Safe beside running servers: an
 //! object that is gone is judged once more by a fresh state. Read `survey.rs` first; what is referred to is
 //! decided in `format::references`.
 
@@ -8,6 +8,7 @@ mod dropped;
 mod markers;
 mod names;
 mod objects;
+mod repair;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::store::Bucket;
 use crate::types::{Clock, Entropy, NamespaceId, NamespaceName};
 pub use markers::Marked;
 use markers::Markers;
+pub use repair::{Repair, check_and_repair};
 use survey::Survey;
 
 /// How often a namespace that changes under the check is looked at again.

@@ -1,5 +1,7 @@
 //! Checks of stores in memory: clean, damaged, short of objects, with objects too many.
 
+mod repair;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -258,7 +260,7 @@ async fn bitmap_that_is_as_it_was_written_and_not_of_its_segment_is_damaged() {
             tell: &mut |_| {},
         };
         let mut gone = Vec::new();
-        let checked = checker.bitmap(&bitmap, &mut gone).await;
+        let checked = checker.bitmap(&survey, &bitmap, &mut gone).await;
         checked.expect("the store answers");
         assert_eq!(checker.done.damaged, damaged, "{count} of {rows}");
         assert_eq!(gone, []);
