@@ -10,17 +10,21 @@ use crate::types::NamespaceName;
 
 /// Checks one namespace or all, and repairs what can be where that is asked for. Errors: `Corrupted` where something
 /// is damaged or missing, after all repairs.
-pub(super) fn fsck(settings: &Settings, namespace: Option<&str>, repair: bool) -> Result<()> {
+pub(super) fn fsck(
+    settings: &Settings,
+    namespace: Option<&str>,
+    (repair, sum): (bool, bool),
+) -> Result<()> {
     let name = namespace.map(NamespaceName::parse).transpose()?;
     wire::runtime()?.block_on(async {
         wire::must_exist(&settings.storage.url).await?;
         let parts = wire::parts(settings).await?;
-        let done = match repair {
-            false => {
+        let done = match (repair, sum) {
+            (false, false) => {
                 let (bucket, clock, entropy) = (parts.bucket, parts.clock, parts.entropy);
                 fsck::check(bucket, clock, entropy, name.as_ref(), &mut print).await?
             }
-            true => check_and_repair(settings, parts, name.as_ref()).await?,
+            _ => with_engine(settings, parts, name.as_ref(), (repair, sum)).await?,
         };
         summarize(&done);
         match done.is_clean() {
@@ -36,17 +40,58 @@ pub(super) fn fsck(settings: &Settings, namespace: Option<&str>, repair: bool) -
     })
 }
 
-async fn check_and_repair(
+/// What takes an engine: repairs, sums.
+async fn with_engine(
     settings: &Settings,
     parts: Parts,
     name: Option<&NamespaceName>,
+    (repair, sum): (bool, bool),
 ) -> Result<Checked> {
     let engine = Engine::new(engine::world(settings, &parts)?, engine::options(settings));
+    let (bucket, clock, entropy) = (parts.bucket, parts.clock, parts.entropy);
     // It does what it is asked, and nothing by itself: no flush, no merge.
     engine.drain();
-    let done = fsck::check_and_repair(&engine, name, &mut print, &mut print_repair).await;
+    let done = match repair {
+        true => fsck::check_and_repair(&engine, name, &mut print, &mut print_repair).await,
+        false => fsck::check(bucket, clock, entropy, name, &mut print).await,
+    };
+    if done.is_ok() && sum {
+        print_sums(&engine, name).await?;
+    }
     engine.finish().await;
     done
+}
+
+/// Names asked for at once.
+const NAMES_AT_ONCE: usize = 1_000;
+
+async fn print_sums(engine: &Engine, only: Option<&NamespaceName>) -> Result<()> {
+    if let Some(name) = only {
+        print_sum(engine, name).await;
+        return Ok(());
+    }
+    let mut after: Option<NamespaceName> = None;
+    loop {
+        let page = engine.list("", after.as_ref(), NAMES_AT_ONCE).await?;
+        for name in &page.names {
+            print_sum(engine, name).await;
+        }
+        after = page.next_after;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// One that cannot be read does not hide the others: what is wrong has been told.
+async fn print_sum(engine: &Engine, name: &NamespaceName) {
+    match engine.row_sum(name).await {
+        Ok((seq, sum)) => println!(
+            "sum       {name}: {} documents at {seq}, {:032x}",
+            sum.rows, sum.sum
+        ),
+        Err(error) => println!("sum       {name}: unknown, {}", error.chain()),
+    }
 }
 
 fn summarize(done: &Checked) {

@@ -84,6 +84,10 @@ struct FsckArgs {
     /// are whole; what can only come from a backup is told
     #[arg(long)]
     repair: bool,
+    /// Also print, for each namespace, how many documents it has and a sum over all of them that no flush and no merge
+    /// changes
+    #[arg(long)]
+    sum: bool,
     /// Namespace to check; default all
     namespace: Option<String>,
 }
@@ -130,10 +134,13 @@ pub fn run() -> ExitCode {
             .settings
             .load(&[])
             .and_then(|settings| inspect::inspect(&settings, &args.key)),
-        Command::Fsck(args) => args
-            .settings
-            .load(&[])
-            .and_then(|settings| fsck::fsck(&settings, args.namespace.as_deref(), args.repair)),
+        Command::Fsck(args) => args.settings.load(&[]).and_then(|settings| {
+            fsck::fsck(
+                &settings,
+                args.namespace.as_deref(),
+                (args.repair, args.sum),
+            )
+        }),
         Command::Gc(args) => args
             .settings
             .load(&[])

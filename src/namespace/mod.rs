@@ -45,6 +45,7 @@ use crate::lsm::{self, Segment};
 use crate::manifest::{self, Written};
 use crate::query::reply::{Answers, Reply};
 use crate::query::request::{Consistency, Query, Questions};
+use crate::rows::RowSum;
 use crate::runtime::clock::within_ms;
 use crate::runtime::compute::ComputePool;
 use crate::runtime::shutdown::Shutdown;
@@ -419,6 +420,17 @@ impl Engine {
         let (namespace, index) = (self.find(name).await?, index.to_owned());
         let rebuilt = async move { namespace.rebuild_index(&index).await };
         Ok(self.on_a_task(rebuilt).await? == Rebuilt::Done)
+    }
+
+    /// Sums all documents of a namespace, which reads all of them: no flush and no merge changes the sum. Errors: as `query`.
+    pub async fn row_sum(&self, name: &NamespaceName) -> Result<(WalSeq, RowSum)> {
+        let namespace = self.find(name).await?;
+        let view = namespace.view_at(Consistency::Strong).await?;
+        if view.state.life != Life::Live {
+            return Err(not_found(name));
+        }
+        let summed = namespace.row_sum(&view).await;
+        Ok((view.seq, self.shared.noted(summed)?))
     }
 
     /// Writes the manifest of a namespace's newest state, and with it the copies that save time. Errors: `NotFound`,

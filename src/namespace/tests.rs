@@ -36,6 +36,7 @@ mod segments;
 mod settings;
 mod sparse;
 mod stopped;
+mod sum;
 mod tools;
 mod types;
 mod vectors;

@@ -20,6 +20,7 @@ pub mod overlay;
 pub mod raw;
 pub mod size;
 pub mod sparse;
+pub mod sum;
 pub mod vectors;
 
 pub use align::{align, concat, take_rows};
@@ -30,4 +31,5 @@ pub use layout::{arrow_schema, column, id_column};
 pub use overlay::{Given, overlay};
 pub use size::{logical_bytes, memory_bytes, row_bytes};
 pub use sparse::SparseColumn;
+pub use sum::RowSum;
 pub use vectors::VectorColumn;

@@ -18,6 +18,7 @@ mod recall;
 mod scan;
 mod segment;
 mod source;
+mod sum;
 mod tail;
 #[cfg(test)]
 mod tests;
