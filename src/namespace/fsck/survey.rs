@@ -13,6 +13,7 @@ use crate::types::{NamespaceId, SlotName, WalSeq};
 use crate::wal::Wal;
 
 /// What a survey found.
+#[derive(Default)]
 pub(super) struct Survey {
     /// The newest state; `None` where damage hides it.
     pub(super) newest: Option<State>,
@@ -50,13 +51,7 @@ impl Checker<'_> {
     /// Reads all states there are; `None` where a truncation may have come in between, unless this is the
     /// `last` try: what is missing then is missing.
     pub(super) async fn survey(&mut self, id: NamespaceId, last: bool) -> Result<Option<Survey>> {
-        let mut survey = Survey {
-            newest: None,
-            references: References::default(),
-            needed: References::default(),
-            findings: Vec::new(),
-            seen: BTreeMap::new(),
-        };
+        let mut survey = Survey::default();
         let Some(base) = self.manifests(id, last, &mut survey).await? else {
             return Ok(match survey.findings.is_empty() {
                 true => None,
@@ -258,13 +253,7 @@ impl Checker<'_> {
         if survey.seen.contains_key(&place) {
             return Ok(());
         }
-        let mut noted = Survey {
-            newest: None,
-            references: References::default(),
-            needed: References::default(),
-            findings: Vec::new(),
-            seen: BTreeMap::new(),
-        };
+        let mut noted = Survey::default();
         // One that is gone meanwhile was truncated.
         self.slot(id, place, None, &mut noted).await?;
         for finding in noted.findings {

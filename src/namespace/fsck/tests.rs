@@ -260,7 +260,7 @@ async fn bitmap_that_is_as_it_was_written_and_not_of_its_segment_is_damaged() {
             tell: &mut |_| {},
         };
         let mut gone = Vec::new();
-        let checked = checker.bitmap(&survey, &bitmap, &mut gone).await;
+        let checked = checker.bitmap(&Survey::default(), &bitmap, &mut gone).await;
         checked.expect("the store answers");
         assert_eq!(checker.done.damaged, damaged, "{count} of {rows}");
         assert_eq!(gone, []);
