@@ -29,6 +29,10 @@ pub(super) fn flush(ns: &str) -> Step {
     step("POST", format!("/v1/namespaces/{ns}/flush"), Value::Null)
 }
 
+pub(super) fn compact(ns: &str) -> Step {
+    step("POST", format!("/v1/namespaces/{ns}/compact"), Value::Null)
+}
+
 fn drop_of(ns: &str) -> Step {
     step("DELETE", format!("/v2/namespaces/{ns}"), Value::Null)
 }

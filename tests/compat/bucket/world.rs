@@ -17,7 +17,7 @@ use elacsym::runtime::{ComputePool, ManualClock, MemoryBudget, SeededEntropy};
 use elacsym::store::Bucket;
 use elacsym::store::open::{StoreOptions, open};
 use elacsym::telemetry::Metrics;
-use elacsym::types::{NamespaceId, Timestamp};
+use elacsym::types::{NamespaceId, NamespaceName, Timestamp};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -150,6 +150,15 @@ impl Server {
         let answer = serde_json::from_slice(&bytes.to_bytes()).unwrap_or(Value::Null);
         self.clock.advance_ms(STEP_MS);
         (status, lasting(answer))
+    }
+
+    /// Deletes what nothing refers to any more.
+    pub(super) async fn collect(&self, name: &str) {
+        let name = NamespaceName::parse(name).expect("a legal name");
+        for _ in 0..2 {
+            let collected = self.engine.collect(&name, false).await;
+            collected.expect("a pass");
+        }
     }
 
     pub(super) async fn finish(self) {
