@@ -1,9 +1,9 @@
 //! What the engine tells about a namespace and about itself: plain values for the edges.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::options::Compaction;
-use crate::lsm::{Segment, State};
 use crate::types::settings::Settings;
 use crate::types::{NamespaceName, NamespaceSchema, Timestamp, WalSeq};
 
@@ -33,27 +33,60 @@ pub struct Description {
 /// What a namespace is made of at one state.
 #[derive(Debug, Clone)]
 pub struct Stats {
-    /// The state, with its segments, claims and log.
-    pub state: Arc<State>,
-    /// Rows that live in segments, expired ones included.
-    pub segment_rows: u64,
-    /// Rows in no segment that live.
+    /// The state.
+    pub seq: WalSeq,
+    /// Where flushes have come to.
+    pub flushed_seq: WalSeq,
+    /// Dimensions of each vector attribute.
+    pub dimensions: BTreeMap<String, u32>,
+    /// Its segments.
+    pub segments: SegmentStats,
+    /// Live rows in no segment.
     pub tail_rows: u64,
     /// Their logical bytes.
     pub tail_bytes: u64,
-    /// Memory that the tail takes here.
+    /// Memory that the tail takes on this node.
     pub tail_memory_bytes: u64,
+    /// Blocks of the log from that of the first row in no segment on, and their bytes.
+    pub wal_blocks: (u64, u64),
+    /// The first block that stays.
+    pub floor: u64,
+    /// Active claims, and what each is for.
+    pub claims: Vec<(WalSeq, &'static str)>,
     /// Logical bytes that wait to be merged.
     pub debt_bytes: u64,
     /// When segments are merged, by this server's settings and the namespace's.
     pub compaction: Compaction,
 }
 
-impl Stats {
-    /// The level of a segment, by its size.
-    pub fn level(&self, segment: &Segment) -> u32 {
-        self.compaction.policy.level(segment)
-    }
+/// What segments hold together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SegmentStats {
+    /// How many.
+    pub count: u64,
+    /// Rows that live.
+    pub rows: u64,
+    /// Rows that are gone.
+    pub deleted_rows: u64,
+    /// Bytes of their documents' files.
+    pub document_bytes: u64,
+    /// Bytes of their index files.
+    pub index_bytes: u64,
+    /// Logical bytes of all rows.
+    pub logical_bytes: u64,
+    /// Those of each level.
+    pub levels: BTreeMap<u32, LevelStats>,
+}
+
+/// The segments of one level: 0 up to 64 KiB, one more each time that one is `fan_in` times as large.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LevelStats {
+    /// How many.
+    pub segments: u64,
+    /// Rows that committed deletions leave.
+    pub rows: u64,
+    /// About their logical bytes.
+    pub logical_bytes: u64,
 }
 
 /// One page of namespace names.

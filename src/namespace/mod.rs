@@ -26,6 +26,7 @@ mod reap;
 mod registry;
 mod repair;
 mod rest;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -40,8 +41,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{corrupt, path};
+use crate::lsm::Segment;
 use crate::lsm::state::Life;
-use crate::lsm::{self, Segment};
 use crate::manifest::{self, Written};
 use crate::query::reply::{Answers, Reply};
 use crate::query::request::{Consistency, Query, Questions};
@@ -68,7 +69,7 @@ pub use flush::Flushed;
 pub use options::{Compaction, EngineOptions, GarbageCollection, WriteLimits};
 pub use reap::Reaped;
 
-use describe::{Description, Health, NamespacePage, Stats};
+use describe::{Description, Health, NamespacePage};
 use due::DirtyNotes;
 use handle::{Namespace, View, not_found};
 use quarantine::Quarantine;
@@ -312,33 +313,6 @@ impl Engine {
                 last_write_at: view.state.written_at,
                 settings: view.state.settings(),
                 seq: view.seq,
-            });
-        }
-        Err(restless(name))
-    }
-
-    /// Tells what a namespace is made of, strongly consistent. Errors: `NotFound`, `Unavailable`. Cancel safe.
-    pub async fn stats(&self, name: &NamespaceName) -> Result<Stats> {
-        for _ in 0..TRIES_MAX {
-            let namespace = self.find(name).await?;
-            let counted = counted(&namespace).await;
-            let (view, segment_rows, _) = match self.shared.noted(counted)? {
-                Answer::Is(counted) => counted,
-                Answer::Dropped => {
-                    self.registry.forget(&namespace);
-                    continue;
-                }
-            };
-            let merging = view.state.settings().merging;
-            let compaction = self.shared.options.compaction.of(&merging);
-            return Ok(Stats {
-                segment_rows,
-                tail_rows: view.tail.live_rows,
-                tail_bytes: view.tail.live_bytes,
-                tail_memory_bytes: view.tail.memory_bytes,
-                debt_bytes: lsm::pick::debt(&view.state, &compaction.policy),
-                compaction,
-                state: Arc::clone(&view.state),
             });
         }
         Err(restless(name))

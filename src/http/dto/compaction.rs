@@ -1,18 +1,13 @@
 //! What is told of merges, and changed of when they come: the settings of a namespace, and what it is made of.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::fields::{Field, Shape, field, names};
 use super::json::{invalid, parse_object, unknown_field, wrong_type};
 use crate::error::Result;
-use crate::lsm::Segment;
-use crate::lsm::entry::ClaimKind;
 use crate::namespace::Compaction;
 use crate::namespace::describe::Stats;
 use crate::runtime::Meter;
-use crate::types::AttributeType;
 use crate::types::settings::{MergingChange, SettingsChange};
 
 /// The fields of an update of when segments are merged.
@@ -124,65 +119,38 @@ pub(in crate::http) fn compaction_view(compaction: &Compaction) -> Value {
 
 /// What a namespace is made of.
 pub(in crate::http) fn stats_view(stats: &Stats) -> Value {
-    let state = &stats.state;
-    let sum = |of: fn(&Segment) -> u64| -> u64 { state.segments.iter().map(|one| of(one)).sum() };
-    let mut levels: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
-    for segment in &state.segments {
-        let level = levels.entry(stats.level(segment)).or_default();
-        level.0 += 1;
-        level.1 += segment.live_rows();
-        level.2 += segment.live_bytes();
-    }
-    let levels: Vec<Value> = levels
-        .into_iter()
-        .map(|(level, (segments, rows, bytes))| {
-            json!({"level": level, "segments": segments, "rows": rows, "logical_bytes": bytes})
+    let segments = &stats.segments;
+    let levels = segments.levels.iter().map(|(level, of)| {
+        json!({
+            "level": level,
+            "segments": of.segments,
+            "rows": of.rows,
+            "logical_bytes": of.logical_bytes,
         })
-        .collect();
-    let kind = |kind: ClaimKind| match kind {
-        ClaimKind::Flush => "flush",
-        ClaimKind::Write => "write",
-        ClaimKind::IndexBuild => "index_build",
-        ClaimKind::Compact => "compact",
-    };
-    let claims: Vec<Value> = state
-        .claims
-        .iter()
-        .map(|(seq, of)| json!({"seq": seq.0, "kind": kind(*of)}))
-        .collect();
-    let vectors = state.schema.attributes.iter();
-    let dimensions: serde_json::Map<String, Value> = vectors
-        .filter_map(|(name, attribute)| match attribute.kind {
-            AttributeType::Vector { dims, .. } => Some((name.clone(), json!(dims))),
-            _ => None,
-        })
-        .collect();
-    let rows = stats.segment_rows + stats.tail_rows;
+    });
+    let claims = stats.claims.iter();
+    let claims = claims.map(|(seq, kind)| json!({"seq": seq.0, "kind": kind}));
     json!({
-        "seq": state.seq.0,
-        "flushed_seq": state.flushed_seq.0,
-        "rows": rows,
-        "dimensions": dimensions,
+        "seq": stats.seq.0,
+        "flushed_seq": stats.flushed_seq.0,
+        "rows": segments.rows + stats.tail_rows,
+        "dimensions": stats.dimensions,
         "segments": {
-            "count": state.segments.len(),
-            "rows": stats.segment_rows,
-            "deleted_rows": sum(|one| one.rows).saturating_sub(stats.segment_rows),
-            "document_bytes": sum(|one| one.parquet.bytes),
-            "index_bytes": sum(|one| one.index.bytes),
-            "logical_bytes": sum(|one| one.logical_bytes),
-            "by_level": levels,
+            "count": segments.count,
+            "rows": segments.rows,
+            "deleted_rows": segments.deleted_rows,
+            "document_bytes": segments.document_bytes,
+            "index_bytes": segments.index_bytes,
+            "logical_bytes": segments.logical_bytes,
+            "by_level": levels.collect::<Vec<Value>>(),
         },
         "tail": {
             "rows": stats.tail_rows,
             "logical_bytes": stats.tail_bytes,
             "memory_bytes": stats.tail_memory_bytes,
         },
-        "wal": {
-            "blocks": state.blocks.len(),
-            "bytes": state.blocks.iter().map(|block| block.bytes).sum::<u64>(),
-            "floor": state.floor,
-        },
-        "claims": claims,
+        "wal": {"blocks": stats.wal_blocks.0, "bytes": stats.wal_blocks.1, "floor": stats.floor},
+        "claims": claims.collect::<Vec<Value>>(),
         "compaction": {"enabled": stats.compaction.enabled, "debt_bytes": stats.debt_bytes},
     })
 }

@@ -191,7 +191,7 @@ async fn namespace_that_wants_no_merges_has_none_until_that_is_left_to_its_serve
     }
     assert_eq!(segments(&engine).await.len(), 19);
     let stats = engine.stats(&name()).await.expect("an answer");
-    assert_eq!((stats.compaction.enabled, stats.segment_rows), (false, 20));
+    assert_eq!((stats.compaction.enabled, stats.segments.rows), (false, 20));
     let change = merging(None, Some(2));
     engine.configure(&name(), change).await.expect("a change");
     write(&engine, upsert([(20, 20)])).await;

@@ -152,6 +152,11 @@ impl Server {
         (status, lasting(answer))
     }
 
+    /// Has it do what it is asked and nothing by itself: what is damaged stays so.
+    pub(super) fn begin_nothing(&self) {
+        self.engine.drain();
+    }
+
     /// Deletes what nothing refers to any more.
     pub(super) async fn collect(&self, name: &str) {
         let name = NamespaceName::parse(name).expect("a legal name");

@@ -105,6 +105,7 @@ async fn damaged_and_missing_indexes_are_built_again_and_nothing_is_written_over
             .expect("a commit");
         engine.flush(&name()).await.expect("a flush");
     }
+    engine.collect(&name(), false).await.expect("a pass");
     engine.finish().await;
     assert!(!keys(&bucket, path::QUARANTINE).await.is_empty());
     let (done, repairs) = repair(&bucket).await;
