@@ -110,6 +110,9 @@ async fn look(node: &Node, id: NamespaceId) -> Result<Option<State>> {
         .map(|(state, _)| state)
         .unwrap_or_else(|| State::initial(Rotation::default()));
     let (clock, entropy) = (Arc::clone(&node.clock) as _, Arc::clone(&node.entropy) as _);
+    if base.life == Life::Reaped {
+        return Ok(Some(base));
+    }
     let wal = Wal::new(bucket, clock, entropy, id, true);
     match wal.advance(base, Proof::default()).await? {
         Advanced::Current { state, .. } => Ok(Some(*state)),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::lsm::state::Life;
 use crate::lsm::{Segment, SegmentId};
 use crate::namespace::handle::{Namespace, View};
 use crate::query::reply::Degraded;
@@ -38,6 +39,10 @@ impl Namespace {
 
 /// As `Namespace::gone`, by a view of a state that was read after the object was missed.
 pub(in crate::namespace) fn judge(error: Error, newest: &Arc<View>) -> Gone {
+    // Of a namespace that was dropped meanwhile everything goes, and its newest state says so.
+    if newest.state.life != Life::Live {
+        return Gone::Replaced(Arc::clone(newest));
+    }
     let object = error.details().iter().find(|(name, _)| *name == "object");
     let Some(object) = object.map(|(_, object)| object.clone()) else {
         return Gone::Replaced(Arc::clone(newest));

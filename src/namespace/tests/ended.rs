@@ -156,6 +156,30 @@ async fn writer_that_sleeps_through_the_end_is_never_acknowledged_by_what_is_gon
 }
 
 #[tokio::test]
+async fn reader_whose_files_went_with_the_namespace_is_told_that_it_is_gone() {
+    let bucket = memory();
+    let (engine, reader) = (keeping(&bucket, 1, 0), keeping(&bucket, 2, 0));
+    library(&engine).await;
+    flush(&engine).await;
+    assert_eq!(
+        reader.list("", None, 10).await.expect("a page").names,
+        [name()]
+    );
+    // It has the view and none of the files.
+    super::tools::handle(&reader).await;
+    engine.delete(&name()).await.expect("dropped");
+    reap(&engine).await;
+    let eventual = Query {
+        consistency: Consistency::Eventual {
+            max_staleness_seconds: 600,
+        },
+        ..all()
+    };
+    let error = reader.query(&name(), eventual).await.expect_err("gone");
+    assert_eq!(error.code(), "namespace_not_found", "{error}");
+}
+
+#[tokio::test]
 async fn purged_namespace_goes_at_once_whatever_the_grace() {
     let bucket = memory();
     let mut options = EngineOptions::default();
