@@ -34,6 +34,7 @@ fn compaction(settings: &CompactionSettings) -> Compaction {
             dead_percent: settings.dead_percent,
             dead_rows: settings.dead_rows,
         },
+        bytes_per_second: settings.bytes_per_second,
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) const KEYS: &[Key] = keys![
     compaction.target_rows,
     compaction.dead_percent,
     compaction.dead_rows,
+    compaction.bytes_per_second,
     gc.enabled,
     gc.interval_ms,
     gc.claim_grace_ms,

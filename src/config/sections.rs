@@ -218,6 +218,9 @@ pub struct CompactionSettings {
     pub dead_percent: u64,
     /// Fewest rows gone for that. Default 1,000: what is small is merged for its size before long.
     pub dead_rows: u64,
+    /// Most bytes that merges of the node read and write a second; 0 or at least 4 MiB. Default 0: as many as they can, at
+    /// lower priority than queries.
+    pub bytes_per_second: u64,
 }
 
 impl Default for CompactionSettings {
@@ -230,6 +233,7 @@ impl Default for CompactionSettings {
             target_rows: limits::COMPACTION_TARGET_ROWS,
             dead_percent: limits::COMPACTION_DEAD_PERCENT,
             dead_rows: limits::COMPACTION_DEAD_ROWS,
+            bytes_per_second: 0,
         }
     }
 }

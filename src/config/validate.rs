@@ -19,6 +19,7 @@ pub fn violations(settings: &Settings) -> Vec<String> {
     check_storage(&settings.storage, &mut found);
     check_tail(&settings.tail, &mut found);
     check_compaction(&settings.compaction, &mut found);
+    check_pace(&settings.compaction, &mut found);
     check_cache(&settings.cache, &mut found);
     let compute = &settings.compute;
     for (key, threads) in [
@@ -180,6 +181,15 @@ fn check_compaction(compaction: &CompactionSettings, found: &mut Vec<String>) {
                 "`compaction.{name}` is out of range: expected {least} to {most}, found {value}"
             ));
         }
+    }
+}
+
+fn check_pace(compaction: &CompactionSettings, found: &mut Vec<String>) {
+    let (rate, least) = (compaction.bytes_per_second, limits::COMPACTION_RATE_MIN);
+    if rate != 0 && rate < least {
+        found.push(format!(
+            "`compaction.bytes_per_second` is too small: expected 0 or at least {least}, found {rate}"
+        ));
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Compaction {
     pub enabled: bool,
     /// Which segments.
     pub policy: Policy,
+    /// Most bytes that merges of this node read and write a second; 0 for as many as they can.
+    pub bytes_per_second: u64,
 }
 
 impl Compaction {
@@ -74,6 +76,7 @@ impl Compaction {
                 dead_percent: dead_percent.map_or(policy.dead_percent, u64::from),
                 ..policy
             },
+            ..self
         }
     }
 }
@@ -83,6 +86,7 @@ impl Default for Compaction {
         Self {
             enabled: true,
             policy: Policy::default(),
+            bytes_per_second: 0,
         }
     }
 }

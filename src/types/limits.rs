@@ -128,6 +128,8 @@ pub const COMPACTION_TARGET_ROWS: u64 = 1_000_000;
 pub const COMPACTION_DEAD_PERCENT: u64 = 20;
 /// Fewest rows gone for that.
 pub const COMPACTION_DEAD_ROWS: u64 = 1_000;
+/// Slowest pace that merges may be held to, bytes a second: others take a slower worker for dead.
+pub const COMPACTION_RATE_MIN: u64 = 4 << 20;
 /// How long states of the past can be had, milliseconds.
 pub const HISTORY_MS: u64 = 60 * 60 * 1_000;
 /// Manifests that stay for it at most: a state refers to each.

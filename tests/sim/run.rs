@@ -105,6 +105,7 @@ impl Plan {
                     dead_rows: random.between(1, 3),
                     ..Policy::default()
                 },
+                ..Compaction::default()
             };
             let gc = GarbageCollection {
                 enabled: random.below(5) > 0,

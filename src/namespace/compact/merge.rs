@@ -17,6 +17,7 @@ use crate::namespace::handle::View;
 use crate::namespace::read::of_segment;
 use crate::rows;
 use crate::runtime::FailPoint;
+use crate::runtime::clock::sleep_ms;
 use crate::segment::SegmentReader;
 use crate::store::cache::{Purpose, ScanShare};
 use crate::types::{AttrId, NamespaceSchema, WalSeq};
@@ -51,11 +52,18 @@ impl Namespace {
             inputs.push(self.input(segment).await?);
         }
         let mut outputs: Vec<Output> = Vec::new();
-        for part in self.plan(&inputs).await? {
+        let began_ms = self.shared.clock.monotonic_ms();
+        let read: u64 = inputs.iter().map(|input| input.segment.parquet.bytes).sum();
+        let mut moved = 0;
+        let planned = self.plan(&inputs).await?;
+        let read_a_part = read / (planned.len() as u64).max(1);
+        for part in planned {
             self.goes_on(claim)?;
             let sealed = self.merge_part(&inputs, &part, &view.schema).await?;
             let n = outputs.len() as u32;
             let segment = self.upload(claim, n, sealed, FailPoint::K2).await?;
+            moved += read_a_part + segment.parquet.bytes + segment.index.bytes;
+            self.pace(began_ms, moved).await?;
             outputs.push(Output { segment, part });
         }
         let removed: u64 = inputs.iter().map(|input| input.gone.len()).sum();
@@ -74,6 +82,20 @@ impl Namespace {
         self.clean_log().await;
         self.consider_collection();
         Ok(removed)
+    }
+
+    /// Waits until so many bytes may have been moved since then. Errors: `Unavailable` once the node drains.
+    async fn pace(&self, began_ms: u64, moved: u64) -> Result<()> {
+        let rate = self.shared.options.compaction.bytes_per_second;
+        let now = self.shared.clock.monotonic_ms();
+        let wait_ms = wait_ms(moved, rate, now.saturating_sub(began_ms));
+        tokio::select! {
+            () = sleep_ms(wait_ms), if wait_ms > 0 => Ok(()),
+            () = self.shared.shutdown.triggered(), if wait_ms > 0 => {
+                Err(in_vain(self, "the server is shutting down"))
+            }
+            else => Ok(()),
+        }
     }
 
     async fn input(&self, segment: &Arc<Segment>) -> Result<Input> {
@@ -162,6 +184,18 @@ impl Namespace {
     }
 }
 
+/// How long whoever moved so many bytes in so long a time waits, milliseconds, for a rate of bytes a second; 0 for
+/// no rate.
+fn wait_ms(moved: u64, rate: u64, elapsed_ms: u64) -> u64 {
+    let due_ms = u128::from(moved) * 1_000 / u128::from(rate.max(1));
+    match rate {
+        0 => 0,
+        _ => u64::try_from(due_ms)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(elapsed_ms),
+    }
+}
+
 /// What merges read stays out of the cache: queries want the outputs.
 fn passing_by() -> Purpose {
     Purpose::Scan(ScanShare::new(0))
@@ -182,4 +216,26 @@ async fn batches_of(
     let purpose = passing_by();
     let read = reader.columns(attrs, true, Some(taken), &purpose, |found| Ok(found.batch));
     read.await?.try_collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_makes_up_for_what_was_moved_faster_than_the_rate() {
+        for (moved, rate, elapsed_ms, expected) in [
+            (1_000, 0, 0, 0),
+            (1_000, 1_000, 0, 1_000),
+            (1_000, 1_000, 400, 600),
+            (1_000, 1_000, 1_001, 0),
+            (u64::MAX, 1, 0, u64::MAX),
+        ] {
+            assert_eq!(
+                wait_ms(moved, rate, elapsed_ms),
+                expected,
+                "{moved} at {rate}"
+            );
+        }
+    }
 }

@@ -58,6 +58,7 @@ fn asked_by(bucket: &Arc<dyn Bucket>, seed: u64, policy: Policy) -> (Engine, Arc
     let compaction = Compaction {
         enabled: false,
         policy,
+        ..Compaction::default()
     };
     engine_at(bucket, seed, compaction)
 }
@@ -67,6 +68,7 @@ fn by_itself(bucket: &Arc<dyn Bucket>, seed: u64) -> (Engine, Arc<ManualClock>) 
     let compaction = Compaction {
         enabled: true,
         policy: POLICY,
+        ..Compaction::default()
     };
     engine_at(bucket, seed, compaction)
 }

@@ -31,6 +31,7 @@ fn keeping(
         compaction: Compaction {
             enabled: false,
             policy: POLICY,
+            ..Compaction::default()
         },
         gc: GarbageCollection {
             enabled: false,
@@ -242,6 +243,7 @@ async fn pass_by_itself_follows_a_merge_after_the_interval() {
         compaction: Compaction {
             enabled: false,
             policy: POLICY,
+            ..Compaction::default()
         },
         ..EngineOptions::default()
     };
