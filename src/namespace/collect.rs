@@ -33,7 +33,7 @@ const OBJECTS_A_PASS_MAX: usize = 10_000;
 /// Manifests read, and objects deleted, at once.
 const REQUESTS_AT_ONCE: usize = 8;
 /// Between two passes at least, milliseconds, where the first left something.
-const AGAIN_MS_MIN: u64 = 1_000;
+const AGAIN_MS_MIN: u64 = 10_000;
 
 /// What this node does about the garbage of a namespace.
 #[derive(Debug, Default)]

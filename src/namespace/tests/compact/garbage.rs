@@ -168,6 +168,28 @@ async fn files_of_a_claim_stay_while_it_stands_and_go_once_it_is_given_up() {
 }
 
 #[tokio::test]
+async fn pass_that_deletes_has_a_manifest_of_the_newest_state_written_first() {
+    let bucket = memory();
+    let (writer, _) = keeping(&bucket, 1, 0, 0);
+    library(&writer).await;
+    let namespace = handle(&writer).await;
+    let claimed = namespace.claim(ClaimKind::Flush, |_| false).await;
+    let Ok(Claimed::Ours(claim, _)) = claimed else {
+        panic!("no claim");
+    };
+    let key = path::segment_parquet(namespace.id(), claim, 0);
+    bucket.put(&key, "documents".into()).await.expect("a put");
+    namespace.abort(ClaimKind::Flush, claim).await;
+    let newest = async || namespace.manifests().await.expect("a listing")[0].0;
+    let seq = view(&writer).await.seq;
+    // No manifest names the object: none would have to be written for its sake.
+    assert!(newest().await < seq);
+    assert_eq!(collect(&writer).await.keys, [key]);
+    // A node that slept may write one of a state before, and names what is gone.
+    assert!(newest().await >= seq);
+}
+
+#[tokio::test]
 async fn state_that_is_pinned_keeps_its_files_and_its_manifest_until_it_is_not() {
     let bucket = memory();
     let (writer, _) = keeping(&bucket, 1, 0, 0);
