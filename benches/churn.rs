@@ -10,7 +10,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,10 +147,11 @@ fn churn(
         };
         wrote.insert(id, document);
     }
-    let deleted: Vec<u64> = (0..DELETED_A_BATCH)
+    let deleted: BTreeSet<u64> = (0..DELETED_A_BATCH)
         .map(|_| random.below(first.max(1)))
         .filter(|id| !wrote.contains_key(id))
         .collect();
+    let deleted: Vec<u64> = deleted.into_iter().collect();
     let rows = wrote.len() as u64;
     write(client, CHURNED, &wrote, &deleted);
     documents.extend(wrote);

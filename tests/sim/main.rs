@@ -38,7 +38,7 @@ const SEEDS: u64 = 400;
 /// Threads that run seeds; each simulation is on one.
 const THREADS: usize = 2;
 /// Seeds in which a broken store must have been found out.
-const SEEDS_OF_CONTROL: u64 = 12;
+const SEEDS_OF_CONTROL: u64 = 40;
 /// Every fault that must have struck in a run of the usual length.
 const FAULTS: [&str; 36] = [
     "refused",
