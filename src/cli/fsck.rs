@@ -119,7 +119,7 @@ fn summarize(done: &Checked) {
     }
     if done.past > 0 {
         println!(
-            "{} damaged index files have been replaced: they go with the older states that refer to them",
+            "{} damaged or missing objects that only states of the past refer to: they go with them",
             done.past
         );
     }
